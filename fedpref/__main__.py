@@ -1,0 +1,5 @@
+"""``python -m fedpref``."""
+
+from fedpref.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fedpref import __version__
+from fedpref.cli import data, doctor, runs, simulate
+from fedpref.errors import FedprefError
+
+app = typer.Typer(
+    name="fedpref",
+    help="Federated preference learning with a stated and proved privacy bound.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(simulate.simulate)
+app.command()(runs.report)
+app.command()(runs.compare)
+app.command()(runs.score)
+app.add_typer(data.app, name="data")
+app.command()(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedpref {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Version."),
+    ] = False,
+) -> None:
+    """Federated preference learning with a stated and proved privacy bound."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours is a message and an exit code."""
+    try:
+        app()
+    except FedprefError as error:
+        typer.echo(f"fedpref: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("fedpref: stopped", err=True)
+        sys.exit(130)

@@ -1,0 +1,133 @@
+"""``fedpref report | compare | score``: what can be done with finished runs."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedpref.core.types import Record
+from fedpref.errors import InputError, RecordError
+
+Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def report(run: Run, as_json: AsJson = False) -> None:
+    """Write report.html, report.json and statement.json of a run anew."""
+    from fedpref import report as reports
+
+    page = reports.write(run)
+    if as_json:
+        typer.echo((run / "report.json").read_text(), nl=False)
+    else:
+        typer.echo(f"report: {page}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put runs side by side."""
+    from fedpref import report as reports
+    from fedpref.cli.simulate import number
+
+    rows = reports.compare(runs)
+    if as_json:
+        typer.echo(json.dumps([row.to_json() for row in rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    names = ("run", "unit", "noise", "eps outsider", "eps server", "rounds")
+    for column in (*names, "pairs", "95 %", "choices", "log-loss", "ECE"):
+        table.add_column(column)
+    for row in rows:
+        low, high = row.ci95
+        table.add_row(
+            *(row.name, row.unit, row.noise, number(row.epsilon_outsider)),
+            *(number(row.epsilon_server), str(row.rounds), f"{row.accuracy:.1%}"),
+            *(f"{low:.1%} to {high:.1%}", f"{row.choice_accuracy:.1%}"),
+            *(f"{row.log_loss:.3f}", f"{row.ece:.3f}"),
+        )
+    Console().print(table)
+
+
+def score(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="JSON Lines: records, or texts.")],
+    as_json: AsJson = False,
+) -> None:
+    """Score your own texts or choices with a trained model.
+
+    Each line of FILE is {"text": "..."}, or each is a record (docs/formats.md). A text
+    gets a score; a record gets the lead of what was chosen over the best other option,
+    and whether the model would have chosen the same.
+    """
+    texts, records = _inputs(file)
+    from fedpref.simulation import load_reward
+
+    reward = load_reward(run)
+    rows = [{"item": i, "score": s} for i, s in enumerate(reward.score(texts), 1)]
+    rows += [_judge(i, reward.score(r.texts), r) for i, r in enumerate(records, 1)]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(rows[0])
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in names))
+    Console().print(table)
+
+
+def _inputs(file: Path) -> tuple[list[str], tuple[Record, ...]]:
+    """Texts, or records: whichever the first line is decides for the whole file."""
+    from fedpref.data.formats import read_records
+
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as text") from error
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not filled or _text(filled[0][1]) is None:
+        return [], read_records(file)
+    texts = [(number, _text(line)) for number, line in filled]
+    if bad := [number for number, text in texts if text is None]:
+        raise RecordError(str(file), [(n, 'must be {"text": "..."}') for n in bad])
+    return [text for _, text in texts if text is not None], ()
+
+
+def _text(line: str) -> str | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    if isinstance(row, dict) and list(row) == ["text"] and isinstance(row["text"], str):
+        return row["text"]
+    return None
+
+
+def _judge(item: int, scores: list[float], record: Record) -> dict[str, Any]:
+    if record.choice is None:
+        return {"item": item, "score": scores[0], "lead": None, "agrees": None}
+    others = [score for i, score in enumerate(scores) if i != record.choice]
+    lead = scores[record.choice] - max(others)
+    return {
+        "item": item,
+        "score": scores[record.choice],
+        "lead": lead,
+        "agrees": lead > 0,
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:+.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,272 @@
+"""Scenarios: one TOML file a run, turned once into frozen, checked values.
+
+Guarantees: unknown keys, wrong types and impossible values are refused, all of them at
+once, with the nearest valid name; after this file nothing reads a string to decide what
+to do. Settings that affect privacy have no default.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedpref.core.types import Adversary, Noise, Objective, Participation, Unit
+from fedpref.errors import InputError, ObjectiveError, ScenarioError
+from fedpref.rounds.optimisers import Optimiser, adam, sgd
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RunSection(_Section):
+    """``[run]``: what the run is called, and whether it is reproducible."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+class DataSection(_Section):
+    """``[data]``: whose preferences, and which texts are public."""
+
+    source: str
+    catalogue: str | None = None
+
+
+class AdapterSection(_Section):
+    """``model.adapter``: LoRA on the top layers; leave it out for a head alone."""
+
+    kind: Literal["lora"] = "lora"
+    r: Annotated[int, Field(ge=1, le=256)] = 4
+    layers: str = "last:1"
+    targets: tuple[str, ...] = ("query", "value")
+    scale: Positive = 0.1
+    init_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class ModelSection(_Section):
+    """``[model]``: what is trained on which frozen base."""
+
+    task: Literal["reward"] = "reward"
+    base: Literal["minilm"] = "minilm"
+    features: Annotated[int, Field(ge=1, le=4096)] = 16
+    adapter: AdapterSection | None = None
+    engine: Literal["one_pass", "loop"] = "one_pass"
+
+
+class ObjectiveSection(BaseModel):
+    """``[objective]``: a file of ``fedpref.objectives`` and its keyword arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+
+class PrivacySection(_Section):
+    """``[privacy]``: what is protected, and how well."""
+
+    unit: Unit
+    noise: Noise
+    clip: Positive
+    target_epsilon: float | None = None
+    against: Adversary = Adversary.OUTSIDER
+    delta: Literal["auto"] | float = "auto"
+
+
+class CohortSection(_Section):
+    """``[cohort]``: who takes part, and how often."""
+
+    participation: Participation
+    rounds: Annotated[int, Field(ge=1, le=100_000)]
+    min_survivors: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class ServerSection(_Section):
+    """``[server]``: how released sums move the model."""
+
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    lr: Positive = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
+    beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
+    average_last: Share = 0.5
+
+    @model_validator(mode="after")
+    def _momentum_belongs_to_sgd(self) -> "ServerSection":
+        foreign = ["beta1", "beta2"] if self.optimiser == "sgd" else ["momentum"]
+        if wrong := [key for key in foreign if getattr(self, key) is not None]:
+            raise ValueError(f"{', '.join(wrong)} does not belong to {self.optimiser}")
+        return self
+
+    def build(self) -> Optimiser:
+        """The optimiser as a pair of functions."""
+        given = {"momentum": self.momentum, "beta1": self.beta1, "beta2": self.beta2}
+        known = {key: value for key, value in given.items() if value is not None}
+        return (sgd if self.optimiser == "sgd" else adam)(lr=self.lr, **known)
+
+
+Baseline = Literal[
+    "untrained",
+    "position",
+    "attributes",
+    "central",
+    "own_answers",
+    "head_only",
+    "adapter_and_head",
+]
+ALL_BASELINES: tuple[Baseline, ...] = Baseline.__args__  # type: ignore[attr-defined]
+
+
+class EvaluateSection(_Section):
+    """``[evaluate]``: what the report compares with, and how often it looks."""
+
+    baselines: tuple[Baseline, ...] = ALL_BASELINES
+    every: Annotated[int, Field(ge=0)] = 1
+
+
+class Scenario(_Section):
+    """One run, checked and frozen."""
+
+    run: RunSection
+    data: DataSection
+    model: ModelSection
+    objective: ObjectiveSection
+    privacy: PrivacySection
+    cohort: CohortSection
+    server: ServerSection = ServerSection()
+    evaluate: EvaluateSection = EvaluateSection()
+
+    def build_objective(self) -> Objective:
+        """The loss with its hyper-parameters.
+
+        Raises:
+            ObjectiveError: It does not exist or cannot be used this way.
+        """
+        from fedpref import objectives
+
+        hyper = self.objective.model_extra or {}
+        return objectives.load(self.objective.name, hyper, unit=self.privacy.unit)
+
+    def to_toml(self) -> str:
+        """The resolved scenario, complete, as TOML that reads back to the same."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return "\n".join(_toml(values))
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in ``path``.
+
+    Args:
+        path: A TOML file.
+        overrides: ``section.key=value``, the value in TOML; a bare word is a string.
+
+    Raises:
+        InputError: The file cannot be read.
+        ScenarioError: Everything that is wrong with it, at once.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"scenario {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ScenarioError(str(path), [f"not TOML: {error}"]) from error
+    for override in overrides:
+        _override(raw, override)
+    raw.setdefault("run", {})
+    if isinstance(raw["run"], dict):
+        raw["run"].setdefault("name", path.stem)
+    if isinstance(raw.get("data"), dict):
+        _anchor(raw["data"], path.resolve().parent)
+    return parse(raw, source=str(path))
+
+
+def parse(raw: Mapping[str, Any], *, source: str) -> Scenario:
+    """The scenario in ``raw``; errors as for :func:`read`."""
+    try:
+        # Through JSON: strict mode then takes lists for tuples and names for enums.
+        scenario = Scenario.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        problems = [_explain(dict(p)) for p in error.errors(include_url=False)]
+        raise ScenarioError(source, problems) from error
+    try:
+        scenario.build_objective()
+    except ObjectiveError as error:
+        raise ScenarioError(source, [str(error)]) from error
+    return scenario
+
+
+def _anchor(data: dict[str, Any], folder: Path) -> None:
+    """Make paths absolute, so that the resolved scenario means the same anywhere."""
+    source, catalogue = data.get("source"), data.get("catalogue")
+    if isinstance(source, str) and source.endswith(".jsonl"):
+        data["source"] = str(folder / source)
+    if isinstance(catalogue, str) and catalogue not in ("public", "shipped"):
+        data["catalogue"] = str(folder / catalogue)
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise InputError(f"--set {override}: must be section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    target = raw
+    for part in parts[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise InputError(f"--set {override}: {part} is not a section")
+    target[parts[-1]] = value
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One line: the key, what is wrong, and the nearest valid name if it is unknown."""
+    loc = [str(part) for part in problem["loc"]]
+    key = ".".join(loc)
+    if problem["type"] == "extra_forbidden":
+        known = _fields(loc[:-1])
+        close = get_close_matches(loc[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = "" if isinstance(value, dict) else f" = {value!r}"
+    return f"{key}{shown}: {message}"
+
+
+def _fields(loc: Iterable[str]) -> list[str]:
+    model: Any = Scenario
+    for part in loc:
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        models = [
+            o for o in options if isinstance(o, type) and issubclass(o, BaseModel)
+        ]
+        model = models[0]
+    return list(model.model_fields)
+
+
+def _toml(values: Mapping[str, Any]) -> Iterable[str]:
+    for section, table in values.items():
+        yield f"[{section}]"
+        for key, value in table.items():
+            yield f"{key} = {_value(value)}"
+        yield ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)

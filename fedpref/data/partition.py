@@ -1,0 +1,75 @@
+"""Who is held out: decided by a hash of the user's id alone.
+
+Guarantees: a person is wholly in the training part or wholly held out, the same on
+every machine and in every run, whatever the order or number of their records.
+
+Does not give: a fixed share. One person in five is expected; small groups vary, and
+near copies of one person under two ids can land on both sides.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fedpref.core.types import Record
+from fedpref.errors import InputError
+
+SALT = "heldout-v1"
+ONE_IN = 5
+
+
+@dataclass(frozen=True, repr=False)
+class Split:
+    """Records by user, in order of first appearance; no user is in both parts."""
+
+    train: Mapping[str, tuple[Record, ...]]
+    heldout: Mapping[str, tuple[Record, ...]]
+
+    def __repr__(self) -> str:
+        return f"Split(train={len(self.train)} users, heldout={len(self.heldout)})"
+
+
+def is_heldout(user: str, salt: str = SALT) -> bool:
+    """Whether SHA-256(salt ":" user), read as a number, is a multiple of five.
+
+    >>> [user for user in ("ada", "ben", "cleo", "dan") if is_heldout(user)]
+    ['ben', 'cleo']
+    """
+    digest = hashlib.sha256(f"{salt}:{user}".encode()).hexdigest()
+    return int(digest, 16) % ONE_IN == 0
+
+
+def by_user(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
+    """Records of each user, users and records in order of first appearance."""
+    grouped: dict[str, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(record.user, []).append(record)
+    return {user: tuple(rows) for user, rows in grouped.items()}
+
+
+def split(records: Iterable[Record], salt: str = SALT) -> Split:
+    """Training and held-out users.
+
+    Raises:
+        InputError: fewer than two users, or all of them on one side.
+    """
+    users = by_user(records)
+    if len(users) < 2:
+        raise InputError(
+            f"users = {len(users)}, at least 2 are needed, one to train on and one "
+            "held out; add records of more people"
+        )
+    train = {user: rows for user, rows in users.items() if not is_heldout(user, salt)}
+    heldout = {user: rows for user, rows in users.items() if is_heldout(user, salt)}
+    if not heldout:
+        raise InputError(
+            f"held-out users = 0 of {len(users)}: SHA-256 of {salt + ':' + 'user'!r} "
+            f"holds out one id in {ONE_IN}, and none here, so nothing can be "
+            "evaluated; add records of more people"
+        )
+    if not train:
+        raise InputError(
+            f"training users = 0 of {len(users)}: SHA-256 of {salt + ':' + 'user'!r} "
+            "holds out all of them; add records of more people"
+        )
+    return Split(train, heldout)

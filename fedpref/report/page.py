@@ -1,0 +1,162 @@
+"""The report as one HTML page.
+
+Guarantees: nothing outside the file is ever loaded (the page forbids it to the browser,
+too), everything from the run folder is escaped, and the same run gives the same bytes.
+Does not compute: the numbers are those of ``report.json`` and ``statement.json``.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fedpref.report import figures, words
+from fedpref.report.run import Run
+from fedpref.report.statement import NO_LEDGER, SEEDED, UNITS
+from fedpref.report.verdict import trains_adapter, verdict
+
+HERE = Path(__file__).parent
+
+
+def page(run: Run, statement: dict[str, Any]) -> str:
+    """Render the page for ``run`` and its statement."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "interval": words.interval,
+        "epsilon": words.epsilon_text,
+        "delta": words.delta_text,
+        "seconds": words.seconds,
+        "points": words.points,
+    }
+    css = (HERE / "report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        css=Markup(css),  # ours, not the run's
+        run=run,
+        plan=run.plan,
+        results=run.results,
+        heldout=run.results.heldout,
+        environment=run.environment,
+        statement=statement,
+        infinite=math.isinf,
+        unit=UNITS[run.plan.unit][0],
+        source=Path(str(run.setting("data", "source", "records"))).name,
+        model=model_words(run),
+        no_ledger=NO_LEDGER,
+        seeded=SEEDED,
+        verdict=verdict(run),
+        **_figures(run),
+        mechanism=mechanism(run),
+    )
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    heldout, rounds = run.results.heldout, run.rounds
+    x, y, dots = figures.reliability(heldout.bins)
+    return {
+        "comparisons": figures.comparisons(
+            heldout, run.results.baselines, "This run", model_words(run)
+        ),
+        "accuracy_line": accuracy_line(run),
+        "epsilon_line": epsilon_line(run),
+        "round_table": rounds,
+        "spread": figures.histogram(heldout.per_user, heldout.accuracy),
+        "spread_words": spread_words(heldout.per_user),
+        "calibration_x": x,
+        "calibration_y": y,
+        "calibration": dots,
+    }
+
+
+def model_words(run: Run) -> str:
+    """What was trained, and under which noise."""
+    model = "adapter and head" if trains_adapter(run) else "linear head"
+    epsilon = run.plan.epsilon.outsider
+    if math.isinf(epsilon):
+        return f"{model}, without noise"
+    return f"{model}, epsilon {words.epsilon_text(epsilon)}"
+
+
+def accuracy_line(run: Run) -> figures.Line | None:
+    """Held-out accuracy by round, where it was measured."""
+    seen = [
+        (entry.round, entry.heldout_accuracy)
+        for entry in run.rounds
+        if entry.heldout_accuracy is not None
+    ]
+    if not seen:
+        return None
+    labels = [f"round {number}: {words.percent(value)}" for number, value in seen]
+    return figures.line(seen, labels, fractions=True, floor=0.5)
+
+
+def epsilon_line(run: Run) -> figures.Line | None:
+    """Epsilon against outsiders by round, where it is finite."""
+    seen = [(entry.round, entry.epsilon.outsider) for entry in run.rounds]
+    if any(math.isinf(value) for _, value in seen):
+        return None
+    plan = run.plan
+    bound = plan.target_epsilon if plan.against.value == "outsider" else None
+    target = bound if bound is not None and not math.isinf(bound) else None
+    labels = [f"round {number}: {words.epsilon_text(value)}" for number, value in seen]
+    return figures.line(seen, labels, fractions=False, floor=0.0, target=target)
+
+
+def spread_words(per_user: Sequence[float]) -> str:
+    """Where the middle half of the people lie, and how many are worse than chance."""
+    below = sum(accuracy < 0.5 for accuracy in per_user)
+    people = f"{below:,} of {len(per_user):,} people"
+    chance = f"For {people} the model is right less often than a coin."
+    if len(per_user) < 4:
+        return chance
+    low, _, high = statistics.quantiles(per_user, n=4, method="inclusive")
+    return f"For half of the people it lies in {words.interval((low, high))}. {chance}"
+
+
+def mechanism(run: Run) -> list[tuple[str, str]]:
+    """The plan's numbers, for the table."""
+    plan, heldout = run.plan, run.results.heldout
+
+    def plain(value: float | None) -> str:
+        return "–" if value is None else f"{value:,.6g}"
+
+    return [
+        ("Held-out pair accuracy", words.percent(heldout.accuracy, 2)),
+        ("95 % interval over people", words.interval(heldout.ci95)),
+        ("Best of the menu", words.percent(heldout.choice_accuracy, 2)),
+        ("Log-loss (nats a pair)", f"{heldout.log_loss:.4f}"),
+        ("Expected calibration error", f"{heldout.ece:.4f}"),
+        ("Tested on", f"{heldout.users:,} people, {heldout.records:,} choices, "
+                      f"{heldout.pairs:,} pairs"),
+        ("Trained on", f"{run.results.clients.train:,} people"),
+        ("Rounds", f"{len(run.rounds):,} of {plan.rounds:,} planned"),
+        ("Trained coordinates", f"{plan.coordinates:,}"),
+        ("Units in the plan", f"{plan.units:,}"),
+        ("Clip (norm of one contribution)", plain(plan.clip)),
+        ("Noise multiplier (std / sensitivity)", plain(plan.noise_multiplier)),
+        ("Noise std in grid steps", plain(plan.noise_stddev_grid)),
+        ("Grid step", plain(plan.grid_step)),
+        ("Divisor of the sum", plain(plan.divisor)),
+        ("Least survivors", plain(plan.min_survivors)),
+        ("Delta", words.delta_text(plan.delta)),
+        ("Target epsilon", "none" if plan.target_epsilon is None else
+         f"{words.epsilon_text(plan.target_epsilon)} against the {plan.against.value}"),
+        ("Epsilon, outsider", _accounted(plan.epsilon.outsider,
+                                         plan.accountant.outsider)),
+        ("Epsilon, server", _accounted(plan.epsilon.server, plan.accountant.server)),
+    ]  # fmt: skip
+
+
+def _accounted(epsilon: float, accountant: str | None) -> str:
+    name = f" ({accountant.upper()})" if accountant else ""
+    return words.epsilon_text(epsilon) + name

@@ -1,0 +1,166 @@
+"""The files of a run folder, as far as a report reads them.
+
+Guarantees: values are of the stated type and range, and an infinite epsilon is written
+"inf". Does not check one file against another. Fields of newer versions are ignored.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fedpref.core.types import Adversary, Noise, Participation, Relation, Unit
+from fedpref.report.words import number
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value == "inf" else value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Epsilon = Annotated[float, Field(ge=0), BeforeValidator(_infinite)]
+Interval = tuple[Finite, Finite]
+Accountant = Literal["pld", "rdp"] | None
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Epsilons(_Frozen):
+    """One epsilon an adversary; infinite where nothing is promised."""
+
+    server: Epsilon
+    outsider: Epsilon
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """Finite numbers as they are, infinite ones as the string "inf"."""
+        return {"server": number(self.server), "outsider": number(self.outsider)}
+
+
+class Accountants(_Frozen):
+    """Which accountant gave the smaller total, an adversary; null where infinite."""
+
+    server: Accountant = None
+    outsider: Accountant = None
+
+
+class Plan(_Frozen):
+    """The sealed plan of the run, as ``plan.json`` has it."""
+
+    unit: Unit
+    relation: Relation
+    noise: Noise
+    participation: Participation
+    against: Adversary
+    target_epsilon: Epsilon | None
+    epsilon: Epsilons
+    accountant: Accountants = Accountants()
+    delta: Annotated[float, Field(ge=0, lt=1)]
+    clip: Finite | None = None
+    units: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+    noise_multiplier: Finite | None = None
+    noise_stddev_grid: Finite | None = None
+    grid_step: Finite | None = None
+    divisor: Finite | None = None
+    min_survivors: Finite | None = None
+    coordinates: Annotated[int, Field(ge=1)]
+    seeded: bool
+    sealed: bool
+
+
+class Round(_Frozen):
+    """One line of ``metrics.jsonl``: what is known after a round."""
+
+    round: Annotated[int, Field(ge=1)]
+    epsilon: Epsilons
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    heldout_accuracy: Fraction | None = None
+    survivors: Annotated[int, Field(ge=0)] | None = None
+
+
+class Bin(_Frozen):
+    """Pairs of about the same confidence."""
+
+    lower: Fraction
+    upper: Fraction
+    count: Annotated[int, Field(ge=0)]
+    confidence: Fraction | None
+    accuracy: Fraction | None
+
+
+class Heldout(_Frozen):
+    """The evaluation of the run on all held-out people."""
+
+    accuracy: Fraction
+    ci95: Interval
+    choice_accuracy: Fraction
+    log_loss: Finite
+    ece: Fraction
+    users: Annotated[int, Field(ge=1)]
+    records: Annotated[int, Field(ge=1)]
+    pairs: Annotated[int, Field(ge=1)]
+    bins: tuple[Bin, ...]
+    per_user: tuple[Fraction, ...]
+
+
+class Baseline(_Frozen):
+    """Something to compare with; ``subset`` names the answers it was tested on."""
+
+    accuracy: Fraction
+    ci95: Interval
+    choice_accuracy: Fraction | None = None
+    log_loss: Finite | None = None
+    ece: Fraction | None = None
+    note: str = ""
+    private: bool
+    epsilon: Epsilon | None
+    subset: str | None = None
+
+
+class Comparison(_Frozen):
+    """Accuracy of ``a`` minus that of ``b``, over the same people."""
+
+    a: str
+    b: str
+    difference: Finite
+    ci95: Interval
+
+
+class Clients(_Frozen):
+    """How many people there were."""
+
+    train: Annotated[int, Field(ge=0)]
+    heldout: Annotated[int, Field(ge=0)]
+
+
+class Results(_Frozen):
+    """``evaluation.json``: the run and what it is compared with."""
+
+    clients: Clients
+    heldout: Heldout
+    baselines: dict[str, Baseline]
+    comparisons: tuple[Comparison, ...] = ()
+    omitted: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Timing(_Frozen):
+    """Seconds spent."""
+
+    setup_s: Finite
+    train_s: Finite
+    total_s: Finite
+
+
+class Environment(_Frozen):
+    """``environment.json``: where and how the run was made."""
+
+    versions: dict[str, str]
+    python: str
+    threads: int | None = None
+    timing: Timing
+    command: str
+    created: str

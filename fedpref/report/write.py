@@ -1,0 +1,93 @@
+"""From a run folder to ``report.json``, ``statement.json`` and ``report.html``.
+
+Guarantees: each file is replaced whole or not at all; the same run folder gives the
+same bytes. Does not read anything but the run folder.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fedpref.errors import OutputError
+from fedpref.report.page import page
+from fedpref.report.run import Run, read
+from fedpref.report.statement import statement
+from fedpref.report.words import number
+
+
+def write(run: Path) -> Path:
+    """Write the three files into ``run``.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        InputError: the folder is not a finished run.
+        OutputError: the folder cannot be written.
+    """
+    found = read(run)
+    promised = statement(found)
+    files = {
+        "report.json": _json(report(found)),
+        "statement.json": _json(promised),
+        "report.html": page(found, promised),
+    }
+    for name, text in files.items():
+        _replace(found.path / name, text)
+    return found.path / "report.html"
+
+
+def report(run: Run) -> dict[str, Any]:
+    """The numbers of the run, ``report.json``."""
+    plan, results = run.plan, run.results
+    heldout = results.heldout
+    return {
+        "scenario": run.name,
+        "unit": plan.unit.value,
+        "noise": plan.noise.value,
+        "participation": plan.participation.value,
+        "epsilon": plan.epsilon.to_json(),
+        "delta": plan.delta,
+        "target_epsilon": number(plan.target_epsilon),
+        "against": plan.against.value,
+        "rounds": len(run.rounds),
+        "clients": results.clients.model_dump(),
+        "heldout": {
+            "accuracy": heldout.accuracy,
+            "ci95": list(heldout.ci95),
+            "choice_accuracy": heldout.choice_accuracy,
+            "log_loss": heldout.log_loss,
+            "ece": heldout.ece,
+        },
+        "baselines": {
+            name: baseline.model_dump(mode="json")
+            | {"ci95": list(baseline.ci95), "epsilon": number(baseline.epsilon)}
+            for name, baseline in results.baselines.items()
+        },
+        "timing": run.environment.timing.model_dump(),
+        "versions": run.environment.versions,
+    }
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside ``path`` and rename, so that nobody ever reads half a file."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OutputError(
+            f"{path}: {error.strerror}; make the folder writable or free some space, "
+            "then run `fedpref report` again"
+        ) from None

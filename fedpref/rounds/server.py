@@ -1,0 +1,147 @@
+"""The server's half of a round, straight down.
+
+Guarantees: a contribution beyond the plan's bound is not added; fewer than
+``min_survivors`` of them abort the round and release nothing; the round is charged, and
+the charge saved, before noise is added and anything is released; the sum is divided by
+the plan's constant, so missing people shrink the step and no private count is used.
+
+Does not give: protection from this server with central noise, and none at all without
+noise; ``PrivacyPlan.epsilons`` says so.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedpref.core.entropy import Entropy
+from fedpref.core.grid import squared_norm, to_reals
+from fedpref.core.noise import add_gaussian
+from fedpref.core.types import BoundedSum, Float, Integer
+from fedpref.errors import FedprefError, MessageError
+from fedpref.plan import PrivacyPlan
+from fedpref.rounds.optimisers import Optimiser, State
+from fedpref.secagg.messages import (
+    Contribution,
+    Invitation,
+    decode_contribution,
+    encode_invitation,
+)
+
+Send = Callable[[bytes], Iterable[tuple[int, bytes]]]
+"""Delivers a request to every enrolled device; yields (device, reply) as they come."""
+
+
+class TooFewSurvivors(FedprefError):
+    """A round that was aborted with nothing released."""
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """Everything a run needs to go on after a stop; public or released values only.
+
+    ``charged`` counts rounds paid for, ``round`` rounds released. ``last_sum`` adds up
+    the iterates of the last rounds for the released average.
+    """
+
+    round: int
+    charged: int
+    survivors: int
+    model: Float
+    optimiser: State
+    last_sum: Float
+    last_count: int
+
+    @property
+    def released(self) -> Float:
+        """The model to publish: the mean of the last iterates, once there are any."""
+        return self.last_sum / self.last_count if self.last_count else self.model
+
+
+def start(model: Float, optimiser: Optimiser) -> ServerState:
+    """State before the first round."""
+    zero = np.zeros_like(model)
+    return ServerState(0, 0, 0, model, optimiser.init(model.size), zero, 0)
+
+
+def run_round(
+    state: ServerState,
+    *,
+    plan: PrivacyPlan,
+    optimiser: Optimiser,
+    average_last: float,
+    entropy: Entropy,
+    send: Send,
+    save: Callable[[ServerState], None],
+) -> ServerState:
+    """One round of the plan.
+
+    Args:
+        state: From :func:`start` or the round before.
+        plan: The sealed plan.
+        optimiser: Turns the released mean into a step.
+        average_last: Share of the rounds, counted from the end, whose models are
+            averaged into the released one; 0 releases the last model.
+        entropy: Source of this round's noise.
+        send: The only way out to the devices.
+        save: Makes a state durable; called once with the charge, once with the result.
+
+    Raises:
+        TooFewSurvivors: Nothing was released and nothing charged.
+    """
+    number = state.round + 1
+    invitation = encode_invitation(Invitation(number, plan.digest, state.model))
+    total, survivors = _sum(send(invitation), number, plan)
+    if survivors < plan.min_survivors:
+        raise TooFewSurvivors(
+            f"round {number}: survivors = {survivors}, must be >= "
+            f"{plan.min_survivors}; nothing was released"
+        )
+    charged = replace(state, charged=number, survivors=survivors)
+    save(charged)
+    mean = to_reals(_release(total, plan, entropy, number), plan.grid) / plan.divisor
+    step, optimiser_state = optimiser.update(mean, state.optimiser)
+    model = state.model + step
+    late = number > plan.spec.rounds * (1 - average_last)
+    done = replace(
+        charged,
+        round=number,
+        model=model,
+        optimiser=optimiser_state,
+        last_sum=state.last_sum + model * late,
+        last_count=state.last_count + int(late),
+    )
+    save(done)
+    return done
+
+
+def _sum(
+    replies: Iterable[tuple[int, bytes]], number: int, plan: PrivacyPlan
+) -> tuple[BoundedSum, int]:
+    """Exact sum of the well-formed contributions within the bound, one a device."""
+    limit = plan.sensitivity_squared
+    total, heard = np.zeros(plan.spec.coordinates, np.int64), set[int]()
+    for device, reply in replies:
+        try:
+            contribution = decode_contribution(
+                reply, plan=plan.digest, coordinates=plan.spec.coordinates
+            )
+        except MessageError:
+            continue
+        if device not in heard and _acceptable(contribution, number, limit):
+            total += contribution.update
+            heard.add(device)
+    return BoundedSum(total, limit, plan.grid), len(heard)
+
+
+def _acceptable(contribution: Contribution, number: int, limit: int) -> bool:
+    return contribution.round == number and squared_norm(contribution.update) <= limit
+
+
+def _release(
+    total: BoundedSum, plan: PrivacyPlan, entropy: Entropy, number: int
+) -> Integer:
+    if plan.noise_multiplier is None:
+        return total.total
+    key = entropy.key(f"noise/{plan.digest.hex()}/{number}")
+    return add_gaussian(total, plan.noise_multiplier, key=key)

@@ -1,0 +1,155 @@
+"""From a scenario to everything a run needs: people, model, sealed plan.
+
+Nothing in here looks at an answer, except to check that records are well formed: the
+plan, the features and the starting model depend on public values only.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedpref.config import AdapterSection, Scenario
+from fedpref.core.types import Float, Objective, Record
+from fedpref.data import assets, partition, sources
+from fedpref.data.partition import Split
+from fedpref.data.sources import Dataset
+from fedpref.errors import InputError
+from fedpref.models.adapters import Adapter
+from fedpref.models.bases import Base, load_base
+from fedpref.models.features import FeatureMap
+from fedpref.models.gradients import (
+    Engine,
+    SharedJacobian,
+    own_jacobian,
+    self_test,
+    unit_gradients,
+)
+from fedpref.models.reward import RewardModel, public_features
+from fedpref.plan import PrivacyPlan, PrivacySpec
+from fedpref.rounds.client import Gradient
+
+_SHARED_BYTES = 2**29
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run before its first round."""
+
+    scenario: Scenario
+    dataset: Dataset
+    split: Split
+    base: Base
+    features: FeatureMap
+    model: RewardModel
+    objective: Objective
+    plan: PrivacyPlan
+
+
+def prepare(scenario: Scenario) -> Setup:
+    """Load, build, calibrate and self-test.
+
+    Raises:
+        InputError: The data or the settings cannot be used.
+        AssetMissing: The encoder or the survey has not been fetched.
+    """
+    dataset = sources.load(
+        scenario.data.source, base=None, catalogue=scenario.data.catalogue
+    )
+    split = partition.split(dataset.records)
+    _check_choices(dataset.records, scenario.objective.name)
+    base = load_base(assets.locate(scenario.model.base))
+    features = public_features(base, dataset.catalogue, scenario.model.features)
+    objective = scenario.build_objective()
+    model = build_model(base, features, scenario.model.adapter)
+    plan = calibrate(scenario, model, len(split.train))
+    self_test(model, objective)
+    return Setup(scenario, dataset, split, base, features, model, objective, plan)
+
+
+def with_adapter(setup: Setup, adapter: AdapterSection | None) -> Setup:
+    """The same run with another adapter: its own model, its own sealed plan."""
+    section = setup.scenario.model.model_copy(update={"adapter": adapter})
+    scenario = setup.scenario.model_copy(update={"model": section})
+    model = build_model(setup.base, setup.features, adapter)
+    plan = calibrate(scenario, model, len(setup.split.train))
+    return replace(setup, scenario=scenario, model=model, plan=plan)
+
+
+def build_model(
+    base: Base, features: FeatureMap, adapter: AdapterSection | None
+) -> RewardModel:
+    """The reward model at its starting point."""
+    if adapter is None:
+        return RewardModel(base, features)
+    settings = Adapter(
+        rank=adapter.r,
+        targets=adapter.targets,
+        layers=adapter.layers,
+        scale=adapter.scale,
+        seed=adapter.init_seed,
+    )
+    return RewardModel(base, features, settings)
+
+
+def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPlan:
+    """The sealed plan of ``scenario`` for so many enrolled people.
+
+    Raises:
+        PlanError: No plan satisfies the settings.
+    """
+    privacy, cohort = scenario.privacy, scenario.cohort
+    return PrivacySpec(
+        unit=privacy.unit,
+        noise=privacy.noise,
+        participation=cohort.participation,
+        against=privacy.against,
+        target_epsilon=privacy.target_epsilon,
+        delta=None if privacy.delta == "auto" else privacy.delta,
+        clip=privacy.clip,
+        rounds=cohort.rounds,
+        units=people,
+        coordinates=model.layout.size,
+        min_survivors=cohort.min_survivors,
+    ).calibrate()
+
+
+def client_gradients(setup: Setup) -> dict[str, Gradient]:
+    """What each enrolled person's device computes, by person.
+
+    One machine plays all devices here, so the gradient of each distinct text is
+    computed once a round and shared; a real device computes those of its own texts.
+    """
+    model, engine = setup.model, Engine(setup.scenario.model.engine)
+    texts = {
+        text for own in setup.split.train.values() for r in own for text in r.texts
+    }
+    shared = own_jacobian(model)
+    if 8 * len(texts) * model.layout.size <= _SHARED_BYTES:
+        shared = SharedJacobian(model, sorted(texts))
+
+    def gradient_of(records: tuple[Record, ...]) -> Gradient:
+        def gradient(vector: Float) -> Float:
+            if not np.array_equal(model.vector, vector):
+                model.set(vector)
+            return unit_gradients(
+                model,
+                setup.objective,
+                records,
+                unit=setup.plan.spec.unit,
+                engine=engine,
+                jacobian=shared,
+            )
+
+        return gradient
+
+    return {user: gradient_of(own) for user, own in setup.split.train.items()}
+
+
+def _check_choices(records: tuple[Record, ...], objective: str) -> None:
+    """Thumbs need an objective for single completions, which a reward model lacks."""
+    thumbs = sum(record.choice is None for record in records)
+    if thumbs:
+        raise InputError(
+            f"objective {objective} needs a choice in every record; {thumbs} of "
+            f"{len(records)} have a label instead: remove them or turn them into pairs"
+        )

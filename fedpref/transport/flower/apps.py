@@ -1,0 +1,93 @@
+"""A whole run through Flower's own objects, in this process.
+
+The same rounds as :mod:`fedpref.transport.in_process`; what differs is the road: each
+request is a ``Message`` that a ``ServerApp`` sends over a ``Grid`` to a ``ClientApp``.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedpref.errors import SetupError
+from fedpref.rounds.server import Send
+from fedpref.transport.flower.courier import VARIABLE, deliver, hang_up, listen
+from fedpref.transport.flower.grid import InProcessGrid, over
+from fedpref.transport.in_process import Carry, Endpoint
+
+_RUN, _TASK, _SERVER_NODE = 1, 1, 0
+_TIMEOUT_S = 600.0
+
+
+def courier_app() -> ClientApp:
+    """A Flower client that only carries bytes."""
+    app = ClientApp()
+    app.train("round")(deliver)
+    return app
+
+
+def carry(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
+    """Run ``drive`` inside a ``ServerApp``, with ``endpoints`` behind couriers.
+
+    Args:
+        endpoints: Devices by node number, > 0.
+        drive: The rounds, given the way to send requests.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        over_grid(grid)(endpoints, drive)
+
+    run_server(app, InProcessGrid(courier_app(), endpoints, _RUN), {})
+
+
+def run_server(
+    app: ServerApp, grid: Grid, config: Mapping[str, str | int | float | bool]
+) -> None:
+    """Call a ``ServerApp`` as Flower would, with ``config`` as the run's settings."""
+    TaskIdentity.task_id, TaskIdentity.run_id = _TASK, _RUN
+    TaskIdentity.node_id = _SERVER_NODE
+    app(grid, Context(_RUN, _SERVER_NODE, {}, RecordDict(), dict(config)))
+
+
+def over_grid(grid: Grid) -> Carry:
+    """A road over ``grid``; devices of this process answer at its nodes, in order.
+
+    Raises (when used):
+        SetupError: The grid has fewer nodes than there are devices.
+    """
+
+    def road(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
+        nodes = sorted(grid.get_node_ids())
+        if len(nodes) < len(endpoints):
+            raise SetupError(
+                f"nodes = {len(nodes)}, must be >= {len(endpoints)}, one a person; "
+                "start more nodes or use fewer people"
+            )
+        with _listening(dict(zip(nodes, endpoints.values(), strict=False))):
+            drive(over(grid, timeout_s=_TIMEOUT_S))
+
+    return road
+
+
+@contextmanager
+def _listening(endpoints: Mapping[int, Endpoint]) -> Iterator[None]:
+    """Endpoints of this process behind the couriers, for as long as it lasts."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "in-process"
+    for node, endpoint in endpoints.items():
+        listen(node, endpoint)
+    try:
+        yield
+    finally:
+        for node in endpoints:
+            hang_up(node)
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
