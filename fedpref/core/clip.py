@@ -41,10 +41,14 @@ def clip_units(rows: Float, bound: float) -> BoundedRows:
         raise ValueError(f"rows.ndim = {rows.ndim}, must be 2: [units, coordinates]")
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(rows), axis=1)
     safe = np.where(finite[:, None], rows, 0.0).astype(np.float64)
-    # Dividing by the largest entry first keeps the squares of huge rows finite.
-    largest = np.abs(safe).max(axis=1, initial=0.0)
-    unit = np.where(largest > 0, largest, 1.0)
-    norms = unit * np.sqrt(np.square(safe / unit[:, None]).sum(axis=1))
-    too_long = norms > bound * _MARGIN
-    factors = np.where(too_long, bound * _MARGIN / np.where(too_long, norms, 1.0), 1.0)
-    return BoundedRows(safe * factors[:, None], bound, int((~finite).sum()))
+    # Working in multiples of the largest entry keeps huge rows from overflowing and
+    # the factor of tiny bounds from losing digits.
+    largest = np.abs(safe).max(axis=1, initial=0.0)[:, None]
+    shape = safe / np.where(largest > 0, largest, 1.0)
+    length = np.sqrt(np.square(shape).sum(axis=1, keepdims=True))
+    with np.errstate(over="ignore"):
+        too_long = largest > 0
+        too_long &= length > bound * _MARGIN / np.where(too_long, largest, 1.0)
+    scaled = shape * (bound * _MARGIN / np.where(too_long, length, 1.0))
+    rows = np.where(too_long, scaled, safe)
+    return BoundedRows(rows, bound, int((~finite).sum()))

@@ -1,1 +1,1 @@
-""""""
+"""Records, surveys, public texts and pinned assets; imports nothing heavy."""

@@ -49,7 +49,7 @@ class Dataset:
     catalogue: tuple[str, ...]
     attributes: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
-    texts_public: bool
+    texts_public: bool = False
 
     def __repr__(self) -> str:
         sizes = f"records={len(self.records)}, catalogue={len(self.catalogue)}"

@@ -208,11 +208,12 @@ def _difference(model: RewardModel, found: Float, expected: Float) -> float:
     there rounding of the rest is all that is left.
     """
     least = 1e-3 * float(np.linalg.norm(expected))
-    norms = [
-        (np.linalg.norm(found[:, p] - expected[:, p]), np.linalg.norm(expected[:, p]))
-        for _, p in model.layout.parts()
-    ]
-    return float(max(apart / max(own, least) for apart, own in norms))
+    ratios = []
+    for _, part in model.layout.parts():
+        own = float(np.linalg.norm(expected[:, part]))
+        apart = float(np.linalg.norm(found[:, part] - expected[:, part]))
+        ratios.append(apart / max(own, least))
+    return float(np.max(ratios))  # NaN where one is
 
 
 def _combine(coefficients: Float, rows: Float, touched: Mask) -> Float:

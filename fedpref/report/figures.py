@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedpref.report.schema import Baseline, Bin, Heldout
+from fedpref.report.verdict import THIS_RUN
 from fedpref.report.words import interval, percent
 
 
@@ -70,11 +71,18 @@ class Comparison:
 
 
 def comparisons(
-    heldout: Heldout, baselines: dict[str, Baseline], run_name: str, run_note: str
+    heldout: Heldout, baselines: dict[str, Baseline], *, note: str, seeded: bool
 ) -> list[Comparison]:
-    """One comparison for all answers, and one for each subset of them."""
+    """One comparison for all answers, and one for each subset of them.
+
+    Args:
+        heldout: the run itself.
+        baselines: what it is compared with.
+        note: what was trained, in a few words.
+        seeded: whether the noise came from a seed, which makes no noise private.
+    """
     ends = [*heldout.ci95, *(e for b in baselines.values() for e in b.ci95)]
-    scale = axis(min(0.5, *ends), max(0.55, *ends))
+    scale = axis(min(0.5, *ends), max(0.55, *ends), steps=8)
     subsets = list(dict.fromkeys(b.subset for b in baselines.values() if b.subset))
 
     def row(name: str, note: str, kind: str, of: Heldout | Baseline) -> Row:
@@ -92,12 +100,12 @@ def comparisons(
 
     def group(title: str, subset: str | None) -> Comparison:
         rows = [
-            row(name, b.note, "private" if b.private else "open", b)
+            row(name, b.note, _kind(name, b, seeded), b)
             for name, b in baselines.items()
             if b.subset == subset
         ]
         if subset is None:
-            rows.insert(0, row(run_name, run_note, "run", heldout))
+            rows.insert(0, row("This run", note, "run", heldout))
         run = scale.at(heldout.accuracy) if subset is None else None
         return Comparison(title, scale, tuple(rows), scale.at(0.5), run)
 
@@ -106,6 +114,13 @@ def comparisons(
         group(people, None),
         *(group(f"Only {subset} of each person", subset) for subset in subsets),
     ]
+
+
+def _kind(name: str, baseline: Baseline, seeded: bool) -> str:
+    if name.startswith(THIS_RUN):
+        return "run"
+    undone = seeded and baseline.epsilon != 0
+    return "private" if baseline.private and not undone else "open"
 
 
 @dataclass(frozen=True)

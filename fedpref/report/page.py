@@ -61,15 +61,17 @@ def page(run: Run, statement: dict[str, Any]) -> str:
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    heldout, rounds = run.results.heldout, run.rounds
+    heldout = run.results.heldout
     x, y, dots = figures.reliability(heldout.bins)
     return {
         "comparisons": figures.comparisons(
-            heldout, run.results.baselines, "This run", model_words(run)
+            heldout,
+            run.results.baselines,
+            note=model_words(run),
+            seeded=run.plan.seeded,
         ),
         "accuracy_line": accuracy_line(run),
         "epsilon_line": epsilon_line(run),
-        "round_table": rounds,
         "spread": figures.histogram(heldout.per_user, heldout.accuracy),
         "spread_words": spread_words(heldout.per_user),
         "calibration_x": x,
@@ -84,6 +86,8 @@ def model_words(run: Run) -> str:
     epsilon = run.plan.epsilon.outsider
     if math.isinf(epsilon):
         return f"{model}, without noise"
+    if run.plan.seeded:
+        return f"{model}, seeded and so not private"
     return f"{model}, epsilon {words.epsilon_text(epsilon)}"
 
 
@@ -120,7 +124,8 @@ def spread_words(per_user: Sequence[float]) -> str:
     if len(per_user) < 4:
         return chance
     low, _, high = statistics.quantiles(per_user, n=4, method="inclusive")
-    return f"For half of the people it lies in {words.interval((low, high))}. {chance}"
+    between = f"{100 * low:.0f} and {words.percent(high, 0)}"
+    return f"Half of the people lie between {between}. {chance}"
 
 
 def mechanism(run: Run) -> list[tuple[str, str]]:
@@ -128,7 +133,7 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
     plan, heldout = run.plan, run.results.heldout
 
     def plain(value: float | None) -> str:
-        return "–" if value is None else f"{value:,.6g}"
+        return "–" if value is None else f"{value:,.8g}"
 
     return [
         ("Held-out pair accuracy", words.percent(heldout.accuracy, 2)),

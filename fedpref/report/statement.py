@@ -38,11 +38,17 @@ class Wording:
     promise: dict[Adversary, str]
     assumptions: tuple[str, ...]
     trusted: dict[str, str]
+    not_protected: tuple[str, ...]
 
 
 SERVER, OUTSIDER = Adversary.SERVER, Adversary.OUTSIDER
 EVERY_UPDATE = "every update of every person in every round"
 MODEL = "the released model and this statement"
+
+SIMULATION_ONLY = (
+    "the accuracies in the report: simulation only; they are measured on held-out "
+    "people without noise, and some baselines are fitted on everybody without noise"
+)
 
 WORDS = {
     Noise.CENTRAL: Wording(
@@ -68,6 +74,18 @@ WORDS = {
             "server": "every update in the clear; clipping, summing and the noise",
             "readers of the model": "nothing",
         },
+        not_protected=(
+            "that a person takes part, and in which rounds, is not hidden; what they "
+            "contribute is",
+            "people whose answers are nearly the same as somebody else's: what one of "
+            "them adds is bounded, what they share is not",
+            "the menus, texts and attributes on offer: they count as public",
+            "the choice of clip, learning rate and rounds: where these were chosen by "
+            "looking at results on these people, that look is not booked in epsilon",
+            SIMULATION_ONLY,
+            "several runs on the same people: their epsilons add up, and nothing here "
+            "adds them up",
+        ),
     ),
     Noise.NONE: Wording(
         sees={SERVER: EVERY_UPDATE, OUTSIDER: MODEL},
@@ -83,6 +101,10 @@ WORDS = {
             "server": "every update in the clear",
             "readers of the model": "everything that the model gives away",
         },
+        not_protected=(
+            "any answer: the model may give away what it was trained on, to anybody",
+            SIMULATION_ONLY,
+        ),
     ),
 }
 
@@ -91,23 +113,11 @@ UNITS = {
     Unit.RECORD: ("record", "one record: a choice with all its pairs"),
 }
 
-NOT_PROTECTED = (
-    "that a person takes part, and in which rounds, is not hidden; what they "
-    "contribute is",
-    "people whose answers are nearly the same as somebody else's: what one of them "
-    "adds is bounded, what they share is not",
-    "the menus, texts and attributes on offer: they count as public",
-    "the choice of clip, learning rate and rounds: where these were chosen by looking "
-    "at results on these people, that look is not booked in epsilon",
-    "the accuracies in the report: simulation only; they are measured on held-out "
-    "people without noise, and some baselines are fitted on everybody without noise",
-    "several runs on the same people: their epsilons add up, and nothing here adds "
-    "them up",
-)
 ONE_RECORD = (
     "a person as a whole: epsilon is for one record, and somebody who contributes many "
     "is protected less"
 )
+BY_THE_SEED = "anything at all: whoever knows the seed can take the noise away again"
 
 
 def statement(run: Run) -> dict[str, Any]:
@@ -128,7 +138,7 @@ def statement(run: Run) -> dict[str, Any]:
         "becomes zero while its owner still takes part",
         "noise": plan.noise.value,
         "participation": plan.participation.value,
-        "sampler": "none: everybody contributes in every round, and no amplification "
+        "sampler": "none; everybody contributes in every round, and no amplification "
         "by sampling is claimed",
         "against": plan.against.value,
         "target_epsilon": number(plan.target_epsilon),
@@ -171,8 +181,10 @@ def plain_words(plan: Plan) -> list[str]:
 
 def not_protected(plan: Plan) -> list[str]:
     """What no epsilon of this run covers."""
-    extra = [ONE_RECORD] if plan.unit is Unit.RECORD else []
-    return [*extra, *NOT_PROTECTED]
+    noised = plan.noise is not Noise.NONE
+    seed = [BY_THE_SEED] if plan.seeded and noised else []
+    unit = [ONE_RECORD] if plan.unit is Unit.RECORD and noised else []
+    return [*seed, *unit, *wording(plan).not_protected]
 
 
 def wording(plan: Plan) -> Wording:

@@ -5,6 +5,7 @@ paired interval over people; "beats" needs an interval above zero. Does not gene
 it is about this data, one split and one draw of the noise.
 """
 
+import math
 from dataclasses import dataclass
 
 from fedpref.report.run import Run
@@ -46,14 +47,14 @@ def verdict(run: Run) -> Verdict | None:
     paired = _paired(run.results.comparisons, mine)
     gap = accuracy[ADAPTER_AND_HEAD] - accuracy[HEAD_ONLY]
     wins = paired.ci95[0] > 0 if paired else gap > 0
-    heading = (
-        "Here the LoRA adapter beats a private linear head."
-        if wins
-        else "Here the LoRA adapter does not beat a private linear head."
-    )
+    noised = not math.isinf(run.plan.epsilon.outsider)
+    verb = "beats" if wins else "does not beat"
+    head = "a private linear head" if noised else "a linear head"
+    heading = f"Here the LoRA adapter {verb} {head}."
     detail = (
-        f"At the same epsilon: adapter and head {percent(accuracy[ADAPTER_AND_HEAD])}, "
-        f"head only {percent(accuracy[HEAD_ONLY])}. "
+        f"{'At the same epsilon' if noised else 'Both without noise'}: adapter and "
+        f"head {percent(accuracy[ADAPTER_AND_HEAD])}, head only "
+        f"{percent(accuracy[HEAD_ONLY])}. "
     )
     if paired is None:
         return Verdict(

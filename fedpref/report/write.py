@@ -5,16 +5,14 @@ same bytes. Does not read anything but the run folder.
 """
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedpref.errors import OutputError
 from fedpref.report.page import page
 from fedpref.report.run import Run, read
 from fedpref.report.statement import statement
 from fedpref.report.words import number
+from fedpref.store.checkpoints import write_atomic
 
 
 def write(run: Path) -> Path:
@@ -35,7 +33,7 @@ def write(run: Path) -> Path:
         "report.html": page(found, promised),
     }
     for name, text in files.items():
-        _replace(found.path / name, text)
+        write_atomic(found.path / name, text.encode())
     return found.path / "report.html"
 
 
@@ -52,6 +50,7 @@ def report(run: Run) -> dict[str, Any]:
         "delta": plan.delta,
         "target_epsilon": number(plan.target_epsilon),
         "against": plan.against.value,
+        "seeded": plan.seeded,
         "rounds": len(run.rounds),
         "clients": results.clients.model_dump(),
         "heldout": {
@@ -73,21 +72,3 @@ def report(run: Run) -> dict[str, Any]:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside ``path`` and rename, so that nobody ever reads half a file."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise OutputError(
-            f"{path}: {error.strerror}; make the folder writable or free some space, "
-            "then run `fedpref report` again"
-        ) from None

@@ -1,6 +1,7 @@
 """The record reader: one record a line, or a reason; never a person's words."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from fedpref.errors import InputError, RecordError
 PAIR = {"user": "ada", "prompt": "Q", "chosen": "yes", "rejected": "no"}
 THUMB = {"user": "ada", "prompt": "", "completion": "yes", "label": True}
 MENU = {"user": "ada", "prompt": "Q", "options": ["a", "b", "c"], "choice": 2}
+MENU3 = {**MENU, "choice": 3}
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ BAD = [
         {**MENU, "options": ["user: x", CHAT, "c"]},  # the same once flattened
         "`options[0]` and `options[1]` are the same text",
     ),
-    ({**MENU, "choice": 3}, "`choice` is out of range: 3 options count from 0"),
+    (MENU3, "`choice` is out of range: 3 options count from 0"),
     ({**MENU, "choice": -1}, "`choice` is out of range"),
     ({**MENU, "choice": True}, "`choice` must be a whole number, not true or false"),
     ({**MENU, "choice": 1.0}, "`choice` must be a whole number, not a fraction"),
@@ -281,6 +283,17 @@ def test_files_that_cannot_be_read(tmp_path):
         formats.read_records(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         formats.read_records(tmp_path / "nul\0.jsonl")
+
+
+def test_the_page_on_formats_shows_what_is_true(read, problems):
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    examples = page.split("```json\n")[1].split("```")[0].splitlines()
+    assert len(read(*examples)) == len(formats.FORMS)
+    for name in formats.FIELDS:
+        assert f"`{name}`" in page
+    chosn = {("chosn" if k == "chosen" else k): v for k, v in PAIR.items()}
+    for number, why in problems(*[THUMB] * 2, chosn, *[THUMB] * 4, MENU3).items():
+        assert f"  line {number}: {why}\n" in page
 
 
 # --- any bytes ----------------------------------------------------------------------

@@ -124,6 +124,8 @@ def test_the_shipped_texts_are_many_short_and_distinct():
     texts = sources.shipped_texts()
     assert 200 <= len(texts) <= 300
     assert len({text.lower() for text in texts}) == len(texts)
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    assert f"| {len(texts)} neutral sentences" in page.read_text(encoding="utf-8")
     lengths = [len(text.split()) for text in texts]
     assert min(lengths) >= 4
     assert max(lengths) <= 25

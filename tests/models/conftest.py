@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedpref.core.types import Objective, Record
+from fedpref.core.types import Objective, Record, Unit
 from fedpref.models.adapters import Adapter
 from fedpref.models.bases import Base, base_from
+from fedpref.models.folding import PROVIDED
 from fedpref.models.reward import RewardModel, public_features
+from fedpref.objectives import load, names
 
 WORDS = [f"w{i}" for i in range(60)]
 TARGETS = {"bert": ("query", "value"), "llama": ("q_proj", "v_proj", "down_proj")}
@@ -156,5 +158,8 @@ def grouped() -> Objective:
 
 @pytest.fixture(scope="session")
 def every_objective() -> list[Objective]:
-    """All of them at once, for tests that cannot take a parameter."""
-    return list(OBJECTIVES.values())
+    """The tests' own and every shipped one that a reward model can serve."""
+    shipped = [load(name, {}, unit=Unit.USER) for name in names()]
+    usable = [objective for objective in shipped if objective.needs <= PROVIDED]
+    assert usable
+    return [*OBJECTIVES.values(), *usable]

@@ -191,8 +191,8 @@ def evaluation():
         "omitted": {},
         "notes": [
             "own answers only: 1 person has 8 answers or fewer and is left out",
-            "clip, learning rate and rounds are public constants, chosen on other splits "
-            "of the same people: that look is not booked",
+            "clip, learning rate and rounds are public constants, chosen on other "
+            "splits of the same people: that look is not booked",
         ],
     }
 

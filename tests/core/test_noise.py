@@ -1,0 +1,95 @@
+"""The law of the noise, against the law that is booked."""
+
+from fractions import Fraction
+from math import sqrt
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from fedpref.core.entropy import SeededEntropy
+from fedpref.core.noise import add_gaussian, standard_normal, stddev_steps, tail_mass
+from fedpref.core.types import BoundedSum, Grid
+
+KEY = SeededEntropy(5).key("test")
+LIMITS = (1e-6, 1 - 1e-6)  # a right sampler fails one run in 500,000; this one is fixed
+
+
+def chi_square_passes(noise: np.ndarray, stddev: float) -> bool:
+    """Whether the sum of squares is that of Gaussians with ``stddev``."""
+    statistic = float(np.square(noise / stddev).sum())
+    low, high = stats.chi2.ppf(LIMITS, len(noise))
+    return bool(low < statistic < high)
+
+
+def test_moments_and_shape_of_the_standard_normal() -> None:
+    sample = standard_normal(1_000_001, key=KEY)
+    assert chi_square_passes(sample, 1.0)
+    assert stats.kstest(sample[:200_000], "norm").pvalue > 1e-6
+    assert abs(sample.mean()) < 5 / sqrt(len(sample))
+    assert abs((sample**4).mean() - 3) < 5 * sqrt(96 / len(sample))
+
+
+def test_both_halves_of_a_pair_are_independent() -> None:
+    sample = standard_normal(200_000, key=KEY)
+    first, second = sample[:100_000], sample[100_000:]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / sqrt(100_000)
+    assert abs(np.corrcoef(first**2, second**2)[0, 1]) < 5 / sqrt(100_000)
+
+
+def test_a_release_has_the_variance_that_is_booked() -> None:
+    limit = (2**24) ** 2
+    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(-20))
+    noise = add_gaussian(empty, Fraction(3, 2), key=KEY)
+    assert chi_square_passes(noise, stddev_steps(limit, Fraction(3, 2)))
+
+
+def test_the_check_sees_half_the_noise() -> None:
+    limit = (2**24) ** 2
+    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(-20))
+    halved = add_gaussian(empty, Fraction(3, 4), key=KEY)
+    assert not chi_square_passes(halved, stddev_steps(limit, Fraction(3, 2)))
+
+
+def test_noise_is_sized_from_the_sum_it_protects() -> None:
+    def spread(sensitivity: int) -> float:
+        total = BoundedSum(np.zeros(10_000, np.int64), sensitivity**2, Grid(0))
+        return float(add_gaussian(total, Fraction(2), key=KEY).std())
+
+    assert spread(4000) == pytest.approx(2 * spread(2000), rel=1e-3)
+
+
+def test_adding_rounded_noise_is_rounding_the_noisy_sum() -> None:
+    """The argument for integers: x + round(g) = round(x + g)."""
+    total = np.arange(-500, 500, dtype=np.int64)
+    noisy = add_gaussian(BoundedSum(total, 10**6, Grid(0)), Fraction(1), key=KEY)
+    real = total + 1000.0 * standard_normal(1000, key=KEY)
+    assert np.array_equal(noisy, np.rint(real).astype(np.int64))
+
+
+@given(st.integers(1, 2**60), st.fractions(Fraction(1, 1000), 1000))
+def test_standard_deviation_is_rounded_up_to_a_whole_step(square, multiplier) -> None:
+    steps = stddev_steps(square, multiplier)
+    exact = multiplier**2 * square
+    assert steps**2 >= exact
+    assert (steps - 1) ** 2 < exact
+
+
+@pytest.mark.parametrize("multiplier", [Fraction(0), Fraction(-1)])
+def test_refuses_to_add_no_noise(multiplier) -> None:
+    empty = BoundedSum(np.zeros(1, np.int64), 1, Grid(0))
+    with pytest.raises(ValueError, match="must be > 0"):
+        add_gaussian(empty, multiplier, key=KEY)
+
+
+def test_tail_mass_covers_what_the_sampler_cannot_reach() -> None:
+    """The largest radius is sqrt(-2 ln u) at the smallest u that words can make."""
+    smallest = mpmath.mpf("0.5") * mpmath.mpf(2) ** -128
+    largest = mpmath.sqrt(-2 * mpmath.log(smallest))
+    beyond = mpmath.exp(-(largest**2) / 2)  # P(radius > r) of a Gaussian pair
+    for coordinates in (1, 2, 6161):
+        pairs = (coordinates + 1) // 2
+        assert pairs * beyond <= tail_mass(coordinates)

@@ -1,0 +1,91 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fedpref.core.types import Noise
+from fedpref.report import read, statement
+from fedpref.report.statement import NO_LEDGER, SEEDED, WORDS, best_guess
+
+INFINITE = {"server": "inf", "outsider": "inf"}
+
+
+def test_central(run):
+    found = statement(read(run))
+    assert found["summary"] == [
+        NO_LEDGER,
+        "The server sees every update: against it nothing is promised "
+        "(epsilon = infinite).",
+        "Against everybody who sees only the released model: epsilon 1.00 at delta "
+        "1e-5 per person.",
+    ]
+    server, outsider = found["adversaries"]["server"], found["adversaries"]["outsider"]
+    assert (server["epsilon"], server["delta"], server["holds"]) == ("inf", None, False)
+    assert server["protects"] is None
+    assert (outsider["epsilon"], outsider["delta"]) == (0.9999, 1e-5)
+    assert outsider["holds"]
+    assert outsider["accountant"] == "pld"
+    assert found["private"]
+    assert found["enforced_by_ledger"] is False
+    assert found["audit"] is None
+    assert found["relation"] == "zero-out"
+    assert found["sampler"].startswith("none")
+    assert found["trusted"]["server"].startswith("every update")
+    assert found["mechanism"]["rounds_run"] == found["mechanism"]["rounds_planned"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_seed_takes_the_promise_away(make_run):
+    found = statement(read(make_run(plan={"seeded": True})))
+    assert found["summary"][:2] == [NO_LEDGER, SEEDED]
+    assert "nothing is promised" in found["summary"][-1]
+    assert not found["private"]
+    assert not found["adversaries"]["outsider"]["holds"]
+    assert found["adversaries"]["outsider"]["best_guess"] == 1.0
+    assert "seed" in found["not_protected"][0]
+
+
+def test_no_noise_promises_nothing(make_run):
+    plan = {"noise": "none", "epsilon": INFINITE, "target_epsilon": None}
+    found = statement(read(make_run(plan=plan)))
+    assert not found["private"]
+    assert [who["epsilon"] for who in found["adversaries"].values()] == ["inf", "inf"]
+    assert [who["protects"] for who in found["adversaries"].values()] == [None, None]
+    assert sum("epsilon = infinite" in line for line in found["summary"]) == 2
+    text = json.dumps(found)
+    assert "what they contribute is" not in text
+    assert found["target_epsilon"] is None
+
+
+def test_unit_record_says_that_people_are_protected_less(make_run):
+    found = statement(read(make_run(plan={"unit": "record"})))
+    assert found["summary"][-1].endswith("per record.")
+    assert found["not_protected"][0].startswith("a person as a whole")
+
+
+def test_every_noise_has_its_own_words():
+    assert set(WORDS) == set(Noise)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.3, 0.0), (1.0, 1e-2), (4.0, 1e-5)])
+def test_best_guess_is_reached_by_the_worst_mechanism(epsilon, delta):
+    # the mechanism that dominates all (epsilon, delta) ones: with delta it tells all,
+    # otherwise it is randomised response (Kairouz, Oh and Viswanath 2015)
+    keep = math.exp(epsilon) / (1 + math.exp(epsilon))
+    used = np.array([delta, (1 - delta) * keep, (1 - delta) * (1 - keep), 0])
+    zero = used[::-1]
+    right = np.maximum(used, zero).sum() / 2
+    assert best_guess(epsilon, delta) == pytest.approx(right)
+    assert np.all(used - np.exp(epsilon) * zero <= delta + 1e-12)
+
+
+def test_best_guess_is_safe_for_the_gaussian_mechanism():
+    # at mu = 1 the Gaussian is (1, 0.1269)-private; its true best guess is lower
+    from scipy.stats import norm
+
+    mu, epsilon = 1.0, 1.0
+    delta = norm.cdf(mu / 2 - epsilon / mu) - math.e**epsilon * norm.cdf(
+        -mu / 2 - epsilon / mu
+    )
+    assert norm.cdf(mu / 2) <= best_guess(epsilon, delta)

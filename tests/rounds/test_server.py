@@ -1,0 +1,208 @@
+"""The server's half of a round, with real devices behind bytes."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedpref.core.entropy import OsEntropy, SeededEntropy
+from fedpref.core.types import Noise
+from fedpref.rounds.optimisers import adam, sgd
+from fedpref.rounds.server import TooFewSurvivors, run_round, start
+from fedpref.secagg.messages import Contribution, encode_contribution
+from fedpref.transport.in_process import SimulatedDevice, carry
+
+PLAIN = sgd(lr=1.0, momentum=0.0)
+
+
+def one_round(plan, endpoints, *, state=None, optimiser=PLAIN, entropy=None, **kwargs):
+    """One round; returns the new state and what was saved on the way."""
+    saved, out = [], []
+    if state is None:
+        state = start(np.zeros(plan.spec.coordinates), optimiser)
+
+    def drive(send):
+        out.append(
+            run_round(
+                state,
+                plan=plan,
+                optimiser=optimiser,
+                average_last=kwargs.pop("average_last", 0.0),
+                entropy=entropy or SeededEntropy(1),
+                send=kwargs.pop("send", send),
+                save=saved.append,
+            )
+        )
+
+    carry(endpoints, drive)
+    return out[0], saved
+
+
+def devices(plan, gradients):
+    return {i: SimulatedDevice(plan, g) for i, g in enumerate(gradients, 1)}
+
+
+def test_the_step_is_the_sum_over_a_public_constant(make_plan, toward) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    goals = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]]
+    state, _ = one_round(plan, devices(plan, [toward(g) for g in goals]))
+    expected = np.sum(goals, axis=0) / (4 * 2.0)
+    assert state.model == pytest.approx(expected, abs=1e-6)
+    assert (state.round, state.charged, state.survivors) == (1, 1, 4)
+
+
+def test_missing_people_shrink_the_step_and_are_not_divided_away(
+    make_plan, toward
+) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    endpoints = devices(plan, [toward([1, 0, 0])] * 4)
+    del endpoints[2], endpoints[3]
+    state, _ = one_round(plan, endpoints)
+    assert state.model[0] == pytest.approx(2 / (4 * 2.0), abs=1e-6)
+    assert state.survivors == 2
+
+
+def test_too_few_survivors_release_and_charge_nothing(make_plan, toward) -> None:
+    plan = make_plan(min_survivors=0.75)
+    endpoints = devices(plan, [toward([1, 0, 0])] * 2)
+    with pytest.raises(TooFewSurvivors, match=r"survivors = 2, must be >= 3"):
+        one_round(plan, endpoints)
+
+
+def test_the_charge_is_saved_before_the_release(make_plan, toward, monkeypatch) -> None:
+    plan = make_plan()
+    _, saved = one_round(plan, devices(plan, [toward([1, 0, 0])] * 4))
+    assert [(s.charged, s.round) for s in saved] == [(1, 0), (1, 1)]
+    assert not saved[0].model.any()
+
+    from fedpref.rounds import server
+
+    def crash(*args, **kwargs):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(server, "add_gaussian", crash)
+    kept = []
+    endpoints = devices(plan, [toward([1, 0, 0])] * 4)
+    with pytest.raises(RuntimeError, match="power cut"):
+        carry(
+            endpoints,
+            lambda send: run_round(
+                start(np.zeros(3), PLAIN),
+                plan=plan,
+                optimiser=PLAIN,
+                average_last=0.0,
+                entropy=OsEntropy(),
+                send=send,
+                save=kept.append,
+            ),
+        )
+    assert [(s.charged, s.round) for s in kept] == [(1, 0)]
+
+
+def forged(plan, update, round_=1, digest=None):
+    message = Contribution(round_, digest or plan.digest, np.array(update, np.int64))
+    return lambda request: encode_contribution(message)
+
+
+def test_contributions_beyond_the_bound_or_malformed_do_not_count(
+    make_plan, toward
+) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    endpoints = devices(plan, [toward([1, 0, 0])] * 2)
+    too_long = int(plan.sensitivity_squared**0.5) + 1
+    endpoints[3] = forged(plan, [too_long, 0, 0])
+    endpoints[4] = forged(plan, [1, 0, 0], round_=2)
+    endpoints[5] = forged(plan, [1, 0, 0], digest=bytes(32))
+    endpoints[6] = lambda request: b"nonsense"
+    endpoints[7] = forged(plan, [2**62, 2**62, 2**62])
+    state, _ = one_round(plan, endpoints)
+    assert state.survivors == 2
+    assert state.model[0] == pytest.approx(2 / (4 * 2.0), abs=1e-6)
+
+
+def test_a_device_counts_once(make_plan, toward) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    device = devices(plan, [toward([1, 0, 0])])[1]
+
+    def twice(request):
+        yield 1, device(request)
+        yield 1, device(request)
+        yield 2, forged(plan, [0, 0, 0])(request)
+
+    state, _ = one_round(plan, {}, send=twice)
+    assert state.survivors == 2
+    assert state.model[0] == pytest.approx(1 / (4 * 2.0), abs=1e-6)
+
+
+def test_a_round_without_signal_shows_the_booked_variance(make_plan) -> None:
+    """Chi-square on the step itself, against the event in the plan."""
+    plan = make_plan(coordinates=20_000)
+    zero = [lambda vector: np.zeros((1, 20_000))] * 4
+    state, _ = one_round(plan, devices(plan, zero))
+    steps = state.model * plan.divisor / plan.grid.step
+
+    def fits(variance: Fraction) -> bool:
+        low, high = stats.chi2.ppf((1e-6, 1 - 1e-6), 20_000)
+        return bool(low < float((steps**2).sum() / float(variance)) < high)
+
+    assert fits(plan.event.variance)
+    assert not fits(plan.event.variance / 4)  # the test sees half the noise
+    assert not fits(plan.event.variance * 4)
+
+
+def test_noise_differs_by_round_and_repeats_by_seed(make_plan) -> None:
+    plan = make_plan()
+    zero = [lambda vector: np.zeros((1, 3))] * 4
+    first, _ = one_round(plan, devices(plan, zero))
+    same, _ = one_round(plan, devices(plan, zero))
+    other, _ = one_round(plan, devices(plan, zero), entropy=SeededEntropy(2))
+    fresh = [one_round(plan, devices(plan, zero), entropy=OsEntropy())[0] for _ in "ab"]
+    assert np.array_equal(first.model, same.model)
+    assert not np.array_equal(first.model, other.model)
+    assert not np.array_equal(fresh[0].model, fresh[1].model)
+    second, _ = one_round(plan, devices(plan, zero), state=replace(first))
+    assert not np.allclose(second.model - first.model, first.model)
+
+
+@pytest.mark.parametrize(
+    ("share", "averaged"), [(0.0, [3]), (0.5, [2, 3]), (1.0, [1, 2, 3])]
+)
+def test_the_mean_of_the_last_iterates_is_released(
+    make_plan, toward, share, averaged
+) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    endpoints = devices(plan, [toward([1, 2, 3])] * 4)
+    state, models = start(np.zeros(3), PLAIN), {}
+    for number in (1, 2, 3):
+        state, _ = one_round(plan, endpoints, state=state, average_last=share)
+        models[number] = state.model
+    expected = np.mean([models[i] for i in averaged], axis=0)
+    assert state.released == pytest.approx(expected)
+
+
+def test_momentum_by_hand() -> None:
+    descent = sgd(lr=0.1, momentum=0.5)
+    state, steps = descent.init(1), []
+    for gradient in (1.0, 1.0, -2.0):
+        step, state = descent.update(np.array([gradient]), state)
+        steps.append(step.item())
+    assert steps == pytest.approx([-0.1, -0.15, 0.125])
+
+
+def test_adam_equals_torch() -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(6, 4))
+    weight = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    theirs = torch.optim.Adam([weight], lr=0.03, betas=(0.8, 0.95), eps=1e-8)
+    ours = adam(lr=0.03, beta1=0.8, beta2=0.95)
+    model, state = np.zeros(4), ours.init(4)
+    for gradient in gradients:
+        weight.grad = torch.from_numpy(gradient)
+        theirs.step()
+        step, state = ours.update(gradient, state)
+        model = model + step
+    assert model == pytest.approx(weight.detach().numpy(), rel=1e-12)
