@@ -117,7 +117,7 @@ def comparisons(
 
 
 def _kind(name: str, baseline: Baseline, seeded: bool) -> str:
-    if name.startswith(THIS_RUN):
+    if name.startswith(THIS_RUN) or baseline.note == THIS_RUN:
         return "run"
     undone = seeded and baseline.epsilon != 0
     return "private" if baseline.private and not undone else "open"

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fedpref.report import figures, words
 from fedpref.report.run import Run
+from fedpref.report.schema import Bin
 from fedpref.report.statement import NO_LEDGER, SEEDED, UNITS
 from fedpref.report.verdict import trains_adapter, verdict
 
@@ -74,6 +75,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "epsilon_line": epsilon_line(run),
         "spread": figures.histogram(heldout.per_user, heldout.accuracy),
         "spread_words": spread_words(heldout.per_user),
+        "calibration_words": calibration_words(heldout.bins),
         "calibration_x": x,
         "calibration_y": y,
         "calibration": dots,
@@ -128,12 +130,24 @@ def spread_words(per_user: Sequence[float]) -> str:
     return f"Half of the people lie between {between}. {chance}"
 
 
+def calibration_words(bins: Sequence[Bin]) -> str:
+    """Whether the model is too sure or too modest, on average over pairs."""
+    pairs = sum(b.count for b in bins)
+    excess = sum(
+        b.count * (b.confidence - b.accuracy)
+        for b in bins
+        if b.confidence is not None and b.accuracy is not None
+    )
+    gap = excess / pairs if pairs else 0.0
+    if abs(gap) < 0.01:
+        return "Over all pairs the model is about as sure as it is right."
+    side = "too sure" if gap > 0 else "too modest"
+    return f"Over all pairs the model is {side}, by {100 * abs(gap):.1f} points."
+
+
 def mechanism(run: Run) -> list[tuple[str, str]]:
     """The plan's numbers, for the table."""
     plan, heldout = run.plan, run.results.heldout
-
-    def plain(value: float | None) -> str:
-        return "–" if value is None else f"{value:,.8g}"
 
     return [
         ("Held-out pair accuracy", words.percent(heldout.accuracy, 2)),
@@ -147,12 +161,12 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
         ("Rounds", f"{len(run.rounds):,} of {plan.rounds:,} planned"),
         ("Trained coordinates", f"{plan.coordinates:,}"),
         ("Units in the plan", f"{plan.units:,}"),
-        ("Clip (norm of one contribution)", plain(plan.clip)),
-        ("Noise multiplier (std / sensitivity)", plain(plan.noise_multiplier)),
-        ("Noise std in grid steps", plain(plan.noise_stddev_grid)),
-        ("Grid step", plain(plan.grid_step)),
-        ("Divisor of the sum", plain(plan.divisor)),
-        ("Least survivors", plain(plan.min_survivors)),
+        ("Clip (norm of one contribution)", words.plain(plan.clip)),
+        ("Noise multiplier (std / sensitivity)", words.plain(plan.noise_multiplier)),
+        ("Noise std in grid steps", words.plain(plan.noise_stddev_grid)),
+        ("Grid step", words.power_of_two(plan.grid_step)),
+        ("Divisor of the sum", words.plain(plan.divisor)),
+        ("Least survivors", words.plain(plan.min_survivors)),
         ("Delta", words.delta_text(plan.delta)),
         ("Target epsilon", "none" if plan.target_epsilon is None else
          f"{words.epsilon_text(plan.target_epsilon)} against the {plan.against.value}"),

@@ -76,6 +76,29 @@ def points(value: float) -> str:
     return f"{sign}{abs(rounded):.1f}"
 
 
+def plain(value: float | None) -> str:
+    """A setting of the plan.
+
+    >>> plain(None), plain(8.0), plain(11.7972941), plain(197925744.0)
+    ('–', '8', '11.7973', '197,925,744')
+    """
+    if value is None:
+        return "–"
+    whole = float(value).is_integer() or abs(value) >= 1e5
+    return f"{value:,.0f}" if whole else f"{value:,.6g}"
+
+
+def power_of_two(value: float | None) -> str:
+    """A grid step, exactly.
+
+    >>> power_of_two(2.0**-22), power_of_two(0.3), power_of_two(None)
+    ('2^−22', '0.3', '–')
+    """
+    if value is None or value <= 0 or math.frexp(value)[0] != 0.5:
+        return plain(value)
+    return f"2^{math.frexp(value)[1] - 1}".replace("-", MINUS)
+
+
 def seconds(value: float) -> str:
     """A duration.
 

@@ -93,6 +93,13 @@ def test_variants_of_lora_are_refused(tiny, change):
         pass
 
 
+def test_a_variant_that_only_computes_differently_is_refused(build, catalogue):
+    model = build()
+    _lora(model)[-1].lora_variant["default"] = object()
+    with pytest.raises(InputError, match="has no rule"):
+        _record(model, catalogue)
+
+
 def test_a_layer_that_does_not_see_the_rows_is_refused(build, catalogue):
     with pytest.raises(InputError, match=r"first dimension of 24, must be .* rows 12"):
         _record(build(), catalogue, rows=12)

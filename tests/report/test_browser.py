@@ -34,12 +34,14 @@ addEventListener("load", () => {
     boxes.forEach(([label, a], i) => {
       if (a.left < 0 || a.right > innerWidth) outside.push(label);
       for (const [other, b] of boxes.slice(i + 1))
-        if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+        if (a.left < b.right && b.left < a.right
+            && a.top < b.bottom && b.top < a.bottom)
           clash.push(label + " / " + other);
     });
   }
   const sizes = [...document.querySelectorAll("main *, header *, footer *")]
-    .filter(e => e.textContent.trim()).map(e => parseFloat(getComputedStyle(e).fontSize));
+    .filter(e => e.textContent.trim())
+    .map(e => parseFloat(getComputedStyle(e).fontSize));
   parent.postMessage(JSON.stringify({
     width: innerWidth, scroll: root.scrollWidth, clash, outside,
     texts: document.querySelectorAll("svg text").length,

@@ -1,3 +1,4 @@
+import json
 import re
 from importlib import resources
 
@@ -13,7 +14,7 @@ def rendered(run):
 
 def words(html):
     body = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.S)
-    return re.sub(r"\s+", " ", body)
+    return re.sub(r"[ \t\n]+", " ", body)
 
 
 def test_nothing_comes_from_outside(run):
@@ -44,6 +45,26 @@ def test_says_what_matters(run):
     ):
         assert sentence in text
     assert SEEDED not in text
+
+
+def test_calibration_in_words(make_run):
+    def bins(confidence, accuracy):
+        empty = {"count": 0, "confidence": None, "accuracy": None}
+        full = {"count": 9, "confidence": confidence, "accuracy": accuracy}
+        ends = {"lower": 0.5, "upper": 1.0}
+        return [ends | full, ends | empty]
+
+    expected = {
+        (0.9, 0.8): "too sure, by 10.0 points",
+        (0.6, 0.65): "too modest, by 5.0 points",
+        (0.7, 0.705): "about as sure as it is right",
+    }
+    for number, ((confidence, accuracy), sentence) in enumerate(expected.items()):
+        run = make_run(str(number))
+        whole = json.loads((run / "evaluation.json").read_text())
+        whole["heldout"]["bins"] = bins(confidence, accuracy)
+        (run / "evaluation.json").write_text(json.dumps(whole))
+        assert sentence in words(rendered(run))
 
 
 def test_a_seeded_run_is_marked_everywhere(make_run):

@@ -1,0 +1,146 @@
+"""The two roads carry the same bytes; the courier reads none of them."""
+
+import os
+
+import pytest
+
+from fedpref.errors import MessageError, SetupError
+from fedpref.transport import in_process
+
+ENDPOINTS = {
+    1: lambda request: request[::-1],
+    2: lambda request: b"two",
+    3: lambda request: bytes(100_000),
+}
+
+
+def refuse(request: bytes) -> bytes:
+    raise MessageError("a reason that is nobody's business")
+
+
+def replies(carry, endpoints, requests=(b"abc",)):
+    heard = []
+
+    def drive(send):
+        heard.extend(dict(send(request)) for request in requests)
+
+    carry(endpoints, drive)
+    return heard
+
+
+@pytest.fixture(params=["in_process", "flower"])
+def carry(request):
+    if request.param == "in_process":
+        return in_process.carry
+    from fedpref.transport.flower import apps
+
+    return apps.carry
+
+
+def test_every_device_answers_every_request(carry) -> None:
+    first, second = replies(carry, ENDPOINTS, (b"abc", b"xyz"))
+    assert first == {1: b"cba", 2: b"two", 3: bytes(100_000)}
+    assert second[1] == b"zyx"
+
+
+def test_a_refusal_is_silence(carry) -> None:
+    assert replies(carry, {1: refuse, 2: ENDPOINTS[2]}) == [{2: b"two"}]
+
+
+def test_over_flower_nothing_of_a_failure_crosses() -> None:
+    from flwr.app import Message, RecordDict
+
+    from fedpref.transport.flower import apps, courier
+    from fedpref.transport.flower.grid import InProcessGrid
+
+    def broken(request: bytes) -> bytes:
+        raise RuntimeError("secret text")
+
+    seen = []
+
+    apps.carry({}, lambda send: None)  # sets Flower's identity of this process
+    grid = InProcessGrid(apps.courier_app(), [1], 1)
+    with apps._listening({1: broken}):
+        for content in (courier.pack(b"hello"), RecordDict(), courier.pack(b"")):
+            message = Message(content, 1, "train.round")
+            seen += grid.send_and_receive([message])
+    assert len(seen) == 3
+    for reply in seen:
+        assert reply.has_error()
+        assert reply.error.reason is None
+
+
+def test_courier_needs_the_local_environment(monkeypatch) -> None:
+    """A run's configuration cannot turn the courier to another endpoint."""
+    from flwr.app import Context, Message, RecordDict
+
+    from fedpref.transport.flower import apps, courier
+
+    apps.carry({}, lambda send: None)
+    courier.listen(9, lambda request: b"answer")
+    try:
+        run_config = {"FEDPREF_ENDPOINT": "in-process"}
+        context = Context(1, 9, {}, RecordDict(), run_config)
+        message = Message(courier.pack(b"hello"), 9, "train.round")
+        monkeypatch.delenv(courier.VARIABLE, raising=False)
+        assert courier.deliver(message, context).has_error()
+        monkeypatch.setenv(courier.VARIABLE, "in-process")
+        reply = courier.deliver(message, context)
+        assert courier.unpack(reply.content) == b"answer"
+    finally:
+        courier.hang_up(9)
+
+
+def test_flower_leaves_the_environment_as_it_was(monkeypatch) -> None:
+    from fedpref.transport.flower import apps, courier
+
+    monkeypatch.delenv(courier.VARIABLE, raising=False)
+    replies(apps.carry, ENDPOINTS)
+    assert courier.VARIABLE not in os.environ
+    monkeypatch.setenv(courier.VARIABLE, "elsewhere")
+    replies(apps.carry, ENDPOINTS)
+    assert os.environ[courier.VARIABLE] == "elsewhere"
+    assert not courier._in_process
+
+
+def test_a_grid_with_too_few_nodes_is_refused() -> None:
+    from fedpref.transport.flower import apps
+    from fedpref.transport.flower.grid import InProcessGrid
+
+    grid = InProcessGrid(apps.courier_app(), [1, 2], 1)
+    with pytest.raises(SetupError, match=r"nodes = 2, must be >= 3"):
+        apps.over_grid(grid)(ENDPOINTS, lambda send: None)
+
+
+def test_messages_share_no_memory_between_the_sides() -> None:
+    """Flower's own modifiers change contents in place; a copy keeps sides apart."""
+    from flwr.app import ConfigRecord, Message, RecordDict
+    from flwr.clientapp import ClientApp
+
+    from fedpref.transport.flower import apps
+    from fedpref.transport.flower.grid import InProcessGrid
+
+    apps.carry({}, lambda send: None)
+    app = ClientApp()
+
+    @app.train("round")
+    def vandal(message, context):
+        message.content["r"]["v"] = "changed"
+        return Message(message.content, reply_to=message)
+
+    sent = RecordDict({"r": ConfigRecord({"v": "mine"})})
+    grid = InProcessGrid(app, [1], 1)
+    (reply,) = grid.send_and_receive([Message(sent, 1, "train.round")])
+    assert sent["r"]["v"] == "mine"
+    assert reply.content["r"]["v"] == "changed"
+
+
+def test_entry_points_are_found_by_flower() -> None:
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+
+    import clients.app
+    import server.app
+
+    assert isinstance(clients.app.app, ClientApp)
+    assert isinstance(server.app.app, ServerApp)
