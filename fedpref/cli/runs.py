@@ -1,16 +1,38 @@
 """``fedpref report | compare | score``: what can be done with finished runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedpref.cli.simulate import number
 from fedpref.core.types import Record
 from fedpref.errors import InputError, RecordError
 
+if TYPE_CHECKING:
+    from fedpref.report import Row
+
 Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+_MEASURES: dict[str, Callable[["Row"], str]] = {
+    "unit": lambda row: row.unit,
+    "noise": lambda row: row.noise,
+    "epsilon, outsider": lambda row: number(row.epsilon_outsider),
+    "epsilon, server": lambda row: number(row.epsilon_server),
+    "delta": lambda row: f"{row.delta:g}",
+    "seeded": lambda row: "yes, not private" if row.seeded else "no",
+    "rounds": lambda row: str(row.rounds),
+    "held-out people": lambda row: str(row.heldout),
+    "pairs": lambda row: f"{row.accuracy:.1%}",
+    "95 % over people": lambda row: f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}",
+    "choices": lambda row: f"{row.choice_accuracy:.1%}",
+    "log-loss": lambda row: f"{row.log_loss:.3f}",
+    "calibration error": lambda row: f"{row.ece:.3f}",
+}
 
 
 def report(run: Run, as_json: AsJson = False) -> None:
@@ -30,7 +52,6 @@ def compare(
 ) -> None:
     """Put runs side by side."""
     from fedpref import report as reports
-    from fedpref.cli.simulate import number
 
     rows = reports.compare(runs)
     if as_json:
@@ -39,18 +60,9 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    names = ("run", "unit", "noise", "eps outsider", "eps server", "rounds")
-    for column in (*names, "pairs", "95 %", "choices", "log-loss", "ECE"):
-        table.add_column(column)
-    for row in rows:
-        low, high = row.ci95
-        table.add_row(
-            *(row.name, row.unit, row.noise, number(row.epsilon_outsider)),
-            *(number(row.epsilon_server), str(row.rounds), f"{row.accuracy:.1%}"),
-            *(f"{low:.1%} to {high:.1%}", f"{row.choice_accuracy:.1%}"),
-            *(f"{row.log_loss:.3f}", f"{row.ece:.3f}"),
-        )
+    table = Table("", *(row.name for row in rows))
+    for name, shown in _MEASURES.items():
+        table.add_row(name, *(shown(row) for row in rows))
     Console().print(table)
 
 

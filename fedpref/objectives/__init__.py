@@ -1,8 +1,8 @@
 """Objectives: one file, one public function ``loss``, one number a record.
 
 ``load("plackett_luce")`` imports ``fedpref.objectives.plackett_luce`` and nothing
-outside this package. Hyper-parameters are the keyword-only arguments of ``loss`` that have a
-default; what it needs is asked for by reserved names:
+outside this package. Hyper-parameters are the keyword-only arguments of ``loss`` that
+have a default; what it needs is asked for by reserved names:
 
     scores [records, K]            rewards of the options; an absent option scores -inf
     policy, reference [records, K] log-probabilities, policy and frozen base

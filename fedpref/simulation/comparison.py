@@ -17,12 +17,11 @@ from fedpref.errors import InputError
 from fedpref.evaluate import baselines
 from fedpref.evaluate.metrics import Evaluation, difference, evaluate
 from fedpref.models.reward import RewardModel
+from fedpref.report import ADAPTER_AND_HEAD, HEAD_ONLY
 from fedpref.simulation.setup import Setup, build_model, with_adapter
 from fedpref.simulation.training import train
 from fedpref.transport import in_process
 
-HEAD_ONLY = "head only (same epsilon)"
-ADAPTER_AND_HEAD = "adapter + head (same epsilon)"
 NOTES = (
     "simulation only: held-out people are read directly, without noise",
     "baselines that were trained on the same people are further releases; publishing "
@@ -38,6 +37,7 @@ class _Table:
     baselines: dict[str, Any]
     comparisons: list[dict[str, Any]]
     omitted: dict[str, str]
+    notes: list[str]
 
 
 def compare(
@@ -52,7 +52,7 @@ def compare(
         tell: Called with the name of each baseline before it starts.
     """
     heldout = setup.split.heldout
-    table = _Table(evaluate(_scorer(setup.model, model), heldout), {}, [], {})
+    table = _Table(evaluate(_scorer(setup.model, model), heldout), {}, [], {}, [])
     for name in setup.scenario.evaluate.baselines:
         tell(name)
         try:
@@ -65,7 +65,7 @@ def compare(
         "baselines": table.baselines,
         "comparisons": table.comparisons,
         "omitted": table.omitted,
-        "notes": [*NOTES, *setup.dataset.notes],
+        "notes": [*NOTES, *table.notes, *setup.dataset.notes],
     }
 
 
@@ -127,7 +127,9 @@ def _own_answers(setup: Setup, model: Float, entropy: Entropy, table: _Table) ->
     }
     table.comparisons.append(rows.difference.to_json(f"this run, {rest}", name))
     if rows.left_out:
-        table.omitted[name] = f"{rows.left_out} people with too few answers left out"
+        table.notes.append(
+            f"{name}: held-out people with too few answers to test on: {rows.left_out}"
+        )
 
 
 def _head_only(setup: Setup, model: Float, entropy: Entropy, table: _Table) -> None:

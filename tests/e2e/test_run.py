@@ -1,0 +1,275 @@
+"""Whole runs on the real survey and the real encoder."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import fedpref
+from fedpref.core.accounting import epsilon
+from fedpref.core.events import GaussianSum
+from fedpref.core.types import Relation, Unit
+from fedpref.errors import InputError, IntegrityError, Interrupted
+from fedpref.simulation import load_reward, resume, simulate
+from fedpref.transport import in_process
+
+
+@pytest.fixture(scope="module")
+def adapted(scenario, tmp_path_factory):
+    """A short seeded run of the quickstart."""
+    return simulate(scenario("quickstart"), tmp_path_factory.mktemp("runs") / "a")
+
+
+def test_run_folder_is_complete(adapted) -> None:
+    names = {str(p.relative_to(adapted.folder)) for p in adapted.folder.rglob("*")}
+    assert names >= {
+        "scenario.toml",
+        "plan.json",
+        "metrics.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "head.safetensors",
+        "model.json",
+        "checkpoints/state.bin",
+        "evaluation.json",
+        "environment.json",
+        "report.html",
+        "report.json",
+        "statement.json",
+    }
+    assert not any(".tmp" in name or name.startswith(".") for name in names)
+
+
+def test_the_same_seed_gives_the_same_bytes_over_both_roads(
+    adapted, scenario, model_bytes, tmp_path
+) -> None:
+    from fedpref.transport.flower import apps
+
+    again = simulate(scenario("quickstart"), tmp_path / "b", carry=apps.carry)
+    assert model_bytes(again.folder) == model_bytes(adapted.folder)
+    other = simulate(scenario("quickstart", "run.seed=8"), tmp_path / "c")
+    assert model_bytes(other.folder) != model_bytes(adapted.folder)
+
+
+def test_a_seeded_run_says_that_it_is_not_private(adapted) -> None:
+    assert adapted.report["seeded"] is True
+    statement = json.loads((adapted.folder / "statement.json").read_text())
+    assert statement["private"] is False
+    assert "NOT private" in (adapted.folder / "report.html").read_text()
+
+
+def test_without_a_seed_no_two_runs_are_alike(scenario, model_bytes, tmp_path) -> None:
+    runs = []
+    for name in "ab":
+        settings = scenario("linear_head", "cohort.rounds=1")
+        fresh = settings.model_copy(
+            update={"run": settings.run.model_copy(update={"seed": None})}
+        )
+        runs.append(simulate(fresh, tmp_path / name))
+    assert model_bytes(runs[0].folder) != model_bytes(runs[1].folder)
+    assert runs[0].report["seeded"] is False
+
+
+def test_epsilon_is_the_price_of_the_raw_events(adapted) -> None:
+    """Recomputed from the integers in plan.json alone."""
+    plan = json.loads((adapted.folder / "plan.json").read_text())
+    exact = plan["exact"]
+    event = GaussianSum(
+        Unit.USER,
+        Relation.ZERO_OUT,
+        exact["sensitivity_squared"],
+        exact["noise_stddev_grid"] ** 2,
+        exact["spec"]["coordinates"],
+    )
+    spent = epsilon([event] * exact["spec"]["rounds"], plan["delta"])
+    assert adapted.report["epsilon"]["outsider"] == spent.epsilon <= 1.0
+    assert adapted.report["epsilon"]["server"] == "inf"
+    rows = (adapted.folder / "metrics.jsonl").read_text().splitlines()
+    by_round = [json.loads(row)["epsilon"]["outsider"] for row in rows]
+    assert by_round == sorted(by_round)
+    assert by_round[-1] == spent.epsilon
+
+
+def test_noise_in_the_released_model_is_the_noise_that_is_booked(
+    scenario, tmp_path, monkeypatch
+) -> None:
+    """One round in which everybody sends zero: the step is the noise alone."""
+    from scipy import stats
+
+    from fedpref.simulation import training
+
+    def silent(setup):
+        nothing = np.zeros((1, setup.plan.spec.coordinates))
+        return {user: lambda vector: nothing for user in setup.split.train}
+
+    monkeypatch.setattr(training, "client_gradients", silent)
+    run = simulate(
+        scenario("quickstart", "cohort.rounds=1", "evaluate.every=0"), tmp_path / "z"
+    )
+    plan = json.loads((run.folder / "plan.json").read_text())
+    from fedpref.store.checkpoints import load_checkpoint
+
+    step = load_checkpoint(run.folder / "checkpoints" / "state.bin")["model"]
+    noise = step * plan["divisor"] / plan["grid_step"]
+    statistic = float((noise**2).sum()) / plan["exact"]["noise_stddev_grid"] ** 2
+    low, high = stats.chi2.ppf((1e-6, 1 - 1e-6), len(step))
+    assert low < statistic < high
+
+
+class _Stop:
+    """Progress that presses Ctrl-C when a round is done."""
+
+    def __init__(self, after: int):
+        self.after = after
+
+    def __call__(self, progress) -> None:
+        if progress.round is not None and progress.round.number == self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    adapted, scenario, model_bytes, tmp_path
+) -> None:
+    with pytest.raises(Interrupted, match=r"simulate --resume .*stopped") as caught:
+        simulate(scenario("quickstart"), tmp_path / "stopped", tell=_Stop(2))
+    assert caught.value.exit_code == 130
+    with pytest.raises(InputError, match="finish the run"):
+        load_reward(tmp_path / "stopped")
+    finished = resume(tmp_path / "stopped")
+    assert model_bytes(finished.folder) == model_bytes(adapted.folder)
+    rows = {}
+    for run in (finished, adapted):
+        lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+        rows[run.folder] = [
+            {k: v for k, v in json.loads(line).items() if k != "seconds"}
+            for line in lines
+        ]
+    assert rows[finished.folder] == rows[adapted.folder]
+
+
+def test_a_crash_between_charge_and_release_resumes_to_the_same_bytes(
+    scenario, model_bytes, tmp_path, monkeypatch
+) -> None:
+    whole = simulate(scenario("linear_head"), tmp_path / "whole")
+    from fedpref.rounds import server
+
+    real, calls = server.add_gaussian, []
+
+    def crash(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("power cut")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(server, "add_gaussian", crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        simulate(scenario("linear_head"), tmp_path / "cut")
+    monkeypatch.undo()
+    finished = resume(tmp_path / "cut")
+    assert model_bytes(finished.folder) == model_bytes(whole.folder)
+
+
+def test_resume_refuses_what_is_not_its_run(scenario, tmp_path) -> None:
+    with pytest.raises(InputError, match="not a run folder"):
+        resume(tmp_path)
+    run = simulate(scenario("linear_head", "cohort.rounds=1"), tmp_path / "a").folder
+    state = run / "checkpoints" / "state.bin"
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="does not match"):
+        resume(run)
+    text = (run / "scenario.toml").read_text().replace("clip = 4.0", "clip = 5.0")
+    (run / "scenario.toml").write_text(text)
+    with pytest.raises(IntegrityError):
+        resume(run)
+
+
+def test_a_finished_model_is_rebuilt_bit_for_bit(adapted) -> None:
+    reward = fedpref.load_reward(adapted.folder)
+    texts = ["Electricity from a local company.", "No contract."]
+    scores = reward.score(texts)
+    assert scores == load_reward(adapted.folder).score(texts)
+    assert scores[0] != scores[1]
+    head = load_file(adapted.folder / "head.safetensors")["head"]
+    assert head.any()
+    record = fedpref.Record("me", "", tuple(texts), choice=0)
+    assert sum(reward.margins(record)) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_failing_device_counts_as_zero_and_is_reported(
+    scenario, tmp_path, monkeypatch
+) -> None:
+    from fedpref.simulation import training
+
+    real = training.client_gradients
+
+    def one_broken(setup):
+        gradients = real(setup)
+
+        def broken(vector):
+            raise ValueError("secret answer")
+
+        return {**gradients, next(iter(gradients)): broken}
+
+    monkeypatch.setattr(training, "client_gradients", one_broken)
+    result = simulate(scenario("linear_head", "cohort.rounds=1"), tmp_path / "a")
+    assert result.failures == 1
+    for file in result.folder.rglob("*"):
+        if file.is_file():
+            assert b"secret answer" not in file.read_bytes()
+
+
+def test_too_few_devices_release_nothing(scenario, tmp_path) -> None:
+    from fedpref.rounds.server import TooFewSurvivors
+
+    def lossy(endpoints, drive):
+        few = {number: endpoints[number] for number in list(endpoints)[:100]}
+        in_process.carry(few, drive)
+
+    with pytest.raises(TooFewSurvivors, match="survivors = 100, must be >= 264"):
+        simulate(scenario("linear_head"), tmp_path / "a", carry=lossy)
+    assert not (tmp_path / "a" / "checkpoints" / "state.bin").exists()
+
+
+def test_server_app_runs_a_scenario_over_a_grid(main_job, root, tmp_path) -> None:
+    import clients.app
+    import server.app
+    from fedpref.transport.flower import apps
+    from fedpref.transport.flower.grid import InProcessGrid
+
+    text = (root / "simulations" / "own_data.toml").read_text()
+    source = root / "simulations" / "own_data.jsonl"
+    text = (
+        text.replace('"own_data.jsonl"', f'"{source}"') + "\n[evaluate]\nbaselines=[]"
+    )
+    (tmp_path / "own.toml").write_text(text)
+    grid = InProcessGrid(clients.app.app, range(101, 113), 1)
+    config = {"scenario": str(tmp_path / "own.toml"), "out": str(tmp_path / "run")}
+    apps.run_server(server.app.app, grid, config)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["clients"]["train"] == 9
+    assert report["epsilon"]["outsider"] <= 8
+
+
+def test_quickstart_reaches_its_bar_on_one_seed(scenario, tmp_path) -> None:
+    """main-job.md: a single run at epsilon 1 is at least 68.5 % of pairs."""
+    job = scenario("quickstart", "run.seed=1", "evaluate.baselines=[]", fast=False)
+    result = simulate(job, tmp_path / "a")
+    assert result.report["heldout"]["accuracy"] >= 0.685
+    assert result.report["epsilon"]["outsider"] <= 1
+    assert result.report["clients"] == {"train": 293, "heldout": 68}
+
+
+def test_wrong_order_of_replies_changes_nothing(
+    scenario, model_bytes, tmp_path
+) -> None:
+    def backwards(endpoints, drive):
+        in_process.carry(dict(reversed(list(endpoints.items()))), drive)
+
+    runs = [
+        simulate(
+            scenario("linear_head", "cohort.rounds=2"), tmp_path / name, carry=road
+        )
+        for name, road in (("a", in_process.carry), ("b", backwards))
+    ]
+    assert model_bytes(runs[0].folder) == model_bytes(runs[1].folder)
