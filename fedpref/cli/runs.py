@@ -82,7 +82,9 @@ def score(
 
     reward = load_reward(run)
     rows = [{"item": i, "score": s} for i, s in enumerate(reward.score(texts), 1)]
-    rows += [_judge(i, reward.score(r.texts), r) for i, r in enumerate(records, 1)]
+    scores = iter(reward.score([text for record in records for text in record.texts]))
+    for item, record in enumerate(records, 1):
+        rows.append(_judge(item, [next(scores) for _ in record.texts], record))
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))

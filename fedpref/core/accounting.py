@@ -13,12 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, exp, inf, isfinite, log
 from typing import Any
 
 from fedpref.core.events import Event, GaussianSum, NonPrivate
 from fedpref.core.noise import tail_mass
 from fedpref.errors import PlanError, UnsupportedEvent
+
+Multipliers = tuple[tuple[float, int], ...]
+"""Noise multipliers with the number of releases at each."""
 
 _PLD_INTERVAL = 1e-4
 _LARGEST_MULTIPLIER = 1e5
@@ -64,6 +68,13 @@ def epsilon(events: Sequence[Event], delta: float) -> Spent:
         raise UnsupportedEvent(f"event = {type(other).__name__}: no bound is known")
     missing = sum(tail_mass(event.coordinates) for event in gaussians)
     multipliers = Counter(event.noise_multiplier for event in gaussians)
+    return _gaussian_total(tuple(sorted(multipliers.items())), delta, missing)
+
+
+@lru_cache(
+    maxsize=4096
+)  # a pure function; calibration and progress ask again and again
+def _gaussian_total(multipliers: Multipliers, delta: float, missing: float) -> Spent:
     totals = [
         Spent(_without_tail(accountant(multipliers), delta, missing), name)
         for name, accountant in (("pld", _pld), ("rdp", _rdp))
@@ -86,24 +97,24 @@ def _without_tail(
     return ideal(rest) if rest >= delta / 2 else inf
 
 
-def _pld(multipliers: Counter[float]) -> Callable[[float], float]:
+def _pld(multipliers: Multipliers) -> Callable[[float], float]:
     from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(value_discretization_interval=_PLD_INTERVAL)
     return _compose(accountant, multipliers)
 
 
-def _rdp(multipliers: Counter[float]) -> Callable[[float], float]:
+def _rdp(multipliers: Multipliers) -> Callable[[float], float]:
     from dp_accounting.rdp import RdpAccountant
 
     return _compose(RdpAccountant(), multipliers)
 
 
-def _compose(accountant: Any, multipliers: Counter[float]) -> Callable[[float], float]:
+def _compose(accountant: Any, multipliers: Multipliers) -> Callable[[float], float]:
     """Zero-out and add/remove cost the same for an unsampled Gaussian."""
     import dp_accounting
 
-    for multiplier, count in multipliers.items():
+    for multiplier, count in multipliers:
         accountant.compose(dp_accounting.GaussianDpEvent(multiplier), count)
     return lambda delta: float(accountant.get_epsilon(delta))
 
@@ -129,7 +140,7 @@ def calibrate(
         cost = price(Fraction(exp(log_multiplier))).epsilon
         return log(min(max(cost, 1e-9), 1e9) / target_epsilon)
 
-    low, high = 0.25, 1.0
+    low, high = 0.125, 1.0
     while excess(log(high)) > 0:
         low, high = high, high * 8
         if high > _LARGEST_MULTIPLIER:

@@ -84,18 +84,22 @@ def test_an_unknown_event_is_refused_by_name() -> None:
         epsilon([Shuffled()], 1e-5)  # type: ignore[list-item]
 
 
-def test_smaller_total_is_reported_never_a_minimum_an_event(monkeypatch) -> None:
+def test_smaller_total_is_reported_never_a_minimum_an_event(
+    monkeypatch, request
+) -> None:
     calls = []
 
     def fixed(value):
         def accountant(multipliers):
-            calls.append(sum(multipliers.values()))
+            calls.append(sum(count for _, count in multipliers))
             return lambda delta: value
 
         return accountant
 
     monkeypatch.setattr(accounting, "_pld", fixed(3.0))
     monkeypatch.setattr(accounting, "_rdp", fixed(2.0))
+    accounting._gaussian_total.cache_clear()
+    request.addfinalizer(accounting._gaussian_total.cache_clear)
     assert epsilon([gaussian(5.0), gaussian(9.0)], 1e-5) == Spent(2.0, "rdp")
     assert calls == [2, 2]  # each accountant saw the whole list
 

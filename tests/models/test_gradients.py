@@ -174,6 +174,21 @@ def test_a_poisoned_unit_changes_no_other_row(build, people, objective, family, 
             assert np.array_equal(found[i], clean[i])
 
 
+@pytest.mark.parametrize("engine", list(Engine))
+def test_a_loss_that_is_not_finite_is_a_row_of_nan(build, catalogue, softmax, engine):
+    """Whatever its gradient: what cannot be valued is not sent."""
+
+    def broken(*, scores, choice):
+        loss = softmax.loss(scores=scores, choice=choice)
+        return loss + torch.where(choice == 1, torch.inf, 0.0)
+
+    objective = Objective("broken", broken, softmax.needs)
+    records = [Record(f"u{i}", "", catalogue[:2], choice=i) for i in (0, 1)]
+    rows = unit_gradients(build(), objective, records, unit=Unit.USER, engine=engine)
+    assert np.isfinite(rows[0]).all()
+    assert np.isnan(rows[1]).all()
+
+
 def test_another_units_answers_change_no_bit_of_a_row(build, people, objective):
     model, records = build(), people(6)
     changed = [
