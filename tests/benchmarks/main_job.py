@@ -1,6 +1,6 @@
 """python tests/benchmarks/main_job.py [--seeds 5] [--json FILE] [--markdown FILE]
 
-Accuracy of the main job by epsilon: linear head, and adapter + head, on held-out people.
+Held-out accuracy of the main job by epsilon: linear head, and adapter + head.
 Every run is seeded, so the table can be made again to the last digit on one machine;
 the model after the last round is the one that is measured.
 """
