@@ -2,7 +2,7 @@
 
 Guarantees: unknown keys, wrong types and impossible values are refused, all of them at
 once, with the nearest valid name; after this file nothing reads a string to decide what
-to do. Settings that affect privacy have no default.
+to do. Unit, noise, clip, target and rounds have no default.
 """
 
 import json

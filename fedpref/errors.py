@@ -11,7 +11,8 @@
     │   └── MessageError             a wire message, malformed, stale or oversized
     ├── SetupError              6    the machine lacks something
     │   ├── AssetMissing             a model or data file has not been fetched
-    │   └── OutputError              a folder that cannot be written
+    │   ├── OutputError              a folder that cannot be written
+    │   └── TooFewSurvivors          a round without enough devices; nothing released
     └── Interrupted           130    stopped by the user; the run can be resumed
 
 The number is the exit code of the command line. Messages say ``name = value``, the
@@ -87,6 +88,10 @@ class AssetMissing(SetupError):
 
 class OutputError(SetupError):
     """A folder that cannot be written, or a disk that is full."""
+
+
+class TooFewSurvivors(SetupError):
+    """A round to which too few devices contributed; it released nothing."""
 
 
 class Interrupted(FedprefError):

@@ -14,10 +14,10 @@ Does not give: enforcement across runs. That needs the ledger.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, inf, isfinite
+from math import ceil, inf, isfinite, isqrt, sqrt
 from typing import Any
 
 from fedpref.core.accounting import Spent, calibrate, epsilon
@@ -85,7 +85,9 @@ class PrivacySpec:
             return PrivacyPlan(self, None)
         assert self.target_epsilon is not None  # __post_init__ refused its absence
         multiplier, _ = calibrate(
-            lambda z: PrivacyPlan(self, z).spent(self.rounds), self.target_epsilon
+            lambda z: _price(self, z, self.rounds),
+            self.target_epsilon,
+            start=sqrt(self.rounds),
         )
         return PrivacyPlan(self, multiplier)
 
@@ -95,11 +97,34 @@ class PrivacyPlan:
     """Everything that decides the guarantee, sealed before the first release.
 
     ``noise_multiplier`` is standard deviation over sensitivity (``None``: no noise).
+
+    Raises:
+        PlanError: The noise does not keep what the specification asks for.
     """
 
     spec: PrivacySpec
     noise_multiplier: Fraction | None
-    relation: Relation = field(default=Relation.ZERO_OUT)
+
+    def __post_init__(self) -> None:
+        multiplier, target = self.noise_multiplier, self.spec.target_epsilon
+        if self.spec.noise is Noise.NONE:
+            if multiplier is not None:
+                raise PlanError(f"noise_multiplier = {multiplier} with noise = none")
+            return
+        if not isinstance(multiplier, Fraction) or multiplier <= 0:
+            raise PlanError(f"noise_multiplier = {multiplier}, must be a Fraction > 0")
+        spent = self.spent(self.spec.rounds).epsilon
+        if target is None or spent > target:
+            raise PlanError(
+                f"noise_multiplier = {float(multiplier):g}: the plan costs "
+                f"{spent:.3g}, more than target_epsilon = {target}; use "
+                "PrivacySpec.calibrate()"
+            )
+
+    @property
+    def relation(self) -> Relation:
+        """What two neighbouring data sets differ in."""
+        return Relation.ZERO_OUT
 
     @property
     def grid(self) -> Grid:
@@ -114,14 +139,13 @@ class PrivacyPlan:
     @property
     def noise_stddev_grid(self) -> int:
         """Standard deviation of a round's noise, in grid steps."""
-        if self.noise_multiplier is None:
-            return 0
-        return stddev_steps(self.sensitivity_squared, self.noise_multiplier)
+        event = self.event
+        return 0 if isinstance(event, NonPrivate) else isqrt(int(event.variance))
 
     @property
     def delta(self) -> float:
         """The delta of every epsilon of this plan."""
-        return self.spec.delta or min(1e-5, 1 / (10 * self.spec.units))
+        return _delta(self.spec)
 
     @property
     def divisor(self) -> float:
@@ -136,17 +160,7 @@ class PrivacyPlan:
     @property
     def event(self) -> Event:
         """What one round releases."""
-        spec = self.spec
-        if self.noise_multiplier is None:
-            return NonPrivate(spec.unit, self.relation, spec.coordinates)
-        variance = Fraction(self.noise_stddev_grid) ** 2
-        return GaussianSum(
-            spec.unit,
-            self.relation,
-            self.sensitivity_squared,
-            variance,
-            spec.coordinates,
-        )
+        return _event(self.spec, self.noise_multiplier)
 
     def spent(self, rounds: int) -> Spent:
         """Price of the first ``rounds`` rounds against an outsider.
@@ -154,7 +168,7 @@ class PrivacyPlan:
         Everyone takes part in every round, so nothing is gained by hidden sampling and
         the price is that of plain composition.
         """
-        return epsilon([self.event] * rounds, self.delta)
+        return _price(self.spec, self.noise_multiplier, rounds)
 
     def epsilons(self, rounds: int) -> dict[Adversary, Spent]:
         """Price of the first ``rounds`` rounds, by adversary.
@@ -192,7 +206,29 @@ class PrivacyPlan:
         yield from asdict(self.spec).items()
 
 
+def _delta(spec: PrivacySpec) -> float:
+    return spec.delta or min(1e-5, 1 / (10 * spec.units))
+
+
+def _event(spec: PrivacySpec, multiplier: Fraction | None) -> Event:
+    relation = Relation.ZERO_OUT
+    if multiplier is None:
+        return NonPrivate(spec.unit, relation, spec.coordinates)
+    sensitivity_squared = Grid.for_clip(spec.clip).sensitivity_squared(spec.clip)
+    variance = Fraction(stddev_steps(sensitivity_squared, multiplier)) ** 2
+    return GaussianSum(
+        spec.unit, relation, sensitivity_squared, variance, spec.coordinates
+    )
+
+
+def _price(spec: PrivacySpec, multiplier: Fraction | None, rounds: int) -> Spent:
+    return epsilon([_event(spec, multiplier)] * rounds, _delta(spec))
+
+
 def _problems(spec: PrivacySpec) -> Iterator[str]:
+    if wrong := _wrong_types(spec):
+        yield from wrong
+        return
     if spec.unit is not Unit.USER:
         yield f"unit = {spec.unit}: with central noise only unit = user is planned"
     if spec.units < 2:
@@ -213,6 +249,24 @@ def _problems(spec: PrivacySpec) -> Iterator[str]:
     if spec.units * 2**26 > 2**50:
         yield f"units = {spec.units}, must be <= {2**24}: the sum would not fit"
     yield from _target_problems(spec)
+
+
+def _wrong_types(spec: PrivacySpec) -> list[str]:
+    """A string in place of an enum, say, would slip past every comparison below."""
+    wanted = {
+        "unit": Unit,
+        "noise": Noise,
+        "participation": Participation,
+        "against": Adversary,
+        "rounds": int,
+        "units": int,
+        "coordinates": int,
+    }
+    return [
+        f"{name} = {getattr(spec, name)!r}, must be of type {kind.__name__}"
+        for name, kind in wanted.items()
+        if type(getattr(spec, name)) is not kind
+    ]
 
 
 def _target_problems(spec: PrivacySpec) -> Iterator[str]:

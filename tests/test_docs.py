@@ -141,11 +141,11 @@ def test_tests_and_functions_that_are_named_exist(page) -> None:
 
 
 def resolve(name: str) -> object:
-    path, _, last = name.rpartition(".")
-    module = importlib.import_module(path)
-    if hasattr(module, last):
-        return getattr(module, last)
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        path, _, last = name.rpartition(".")
+        return getattr(resolve(path), last, None)
 
 
 def test_one_update_names_a_test_for_every_step() -> None:

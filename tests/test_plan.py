@@ -55,16 +55,33 @@ def test_a_trusted_aggregator_is_promised_nothing(plan) -> None:
     assert plan.epsilons(1)[Adversary.SERVER].epsilon == inf
 
 
-def test_half_the_noise_costs_more_than_twice(plan) -> None:
-    weaker = replace(plan, noise_multiplier=plan.noise_multiplier / 2)
-    assert weaker.spent(10).epsilon > 2
+def test_half_the_noise_is_no_plan_for_this_target(plan) -> None:
+    with pytest.raises(PlanError, match=r"costs 2\.\d+, more than target_epsilon"):
+        replace(plan, noise_multiplier=plan.noise_multiplier / 2)
+
+
+def test_a_thousandth_less_noise_is_no_plan_either(plan) -> None:
+    with pytest.raises(PlanError, match="more than target_epsilon"):
+        replace(plan, noise_multiplier=plan.noise_multiplier * Fraction(999, 1000))
+
+
+@pytest.mark.parametrize("multiplier", [None, Fraction(0), Fraction(-1), 12, 12.0])
+def test_a_plan_takes_a_positive_fraction_and_nothing_else(multiplier) -> None:
+    with pytest.raises(PlanError, match="must be a Fraction > 0"):
+        PrivacyPlan(SPEC, multiplier)
+
+
+def test_a_plan_without_noise_takes_no_multiplier() -> None:
+    bare = replace(SPEC, noise=Noise.NONE, target_epsilon=None)
+    with pytest.raises(PlanError, match="with noise = none"):
+        PrivacyPlan(bare, Fraction(5))
 
 
 def test_delta_is_the_smaller_of_two_constants(plan) -> None:
     assert plan.delta == 1e-5
-    many = PrivacyPlan(replace(SPEC, units=100_000), Fraction(5))
+    many = PrivacyPlan(replace(SPEC, units=100_000), Fraction(50))
     assert many.delta == 1e-6
-    assert PrivacyPlan(replace(SPEC, delta=1e-7), Fraction(5)).delta == 1e-7
+    assert PrivacyPlan(replace(SPEC, delta=1e-7), Fraction(50)).delta == 1e-7
 
 
 def test_sums_are_divided_by_public_constants(plan) -> None:
@@ -92,9 +109,17 @@ def test_without_noise_everything_is_infinite() -> None:
     ],
 )
 def test_every_setting_changes_the_digest(plan, change) -> None:
-    other = PrivacyPlan(replace(SPEC, **change), plan.noise_multiplier)
-    assert other.digest != plan.digest
+    other = PrivacyPlan(replace(SPEC, **change), plan.noise_multiplier * 2)
+    same = PrivacyPlan(SPEC, plan.noise_multiplier * 2)
+    assert other.digest != same.digest
     assert PrivacyPlan(SPEC, plan.noise_multiplier).digest == plan.digest
+
+
+def test_the_noise_alone_changes_the_digest(plan) -> None:
+    louder = PrivacyPlan(SPEC, plan.noise_multiplier + Fraction(1, 2**60))
+    assert louder.noise_stddev_grid >= plan.noise_stddev_grid
+    assert louder.digest != plan.digest
+    assert str(plan.noise_stddev_grid) in str(plan.sealed())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +144,11 @@ def test_every_setting_changes_the_digest(plan, change) -> None:
         ({"noise": Noise.NONE}, "without noise epsilon is infinite"),
         ({"unit": Unit.RECORD}, "only unit = user"),
         ({"against": Adversary.SERVER}, "use against = outsider"),
+        ({"against": "server"}, "must be of type Adversary"),
+        ({"participation": "server"}, "must be of type Participation"),
+        ({"rounds": 2.5}, "must be of type int"),
+        ({"units": 293.0}, "must be of type int"),
+        ({"rounds": True}, "must be of type int"),
     ],
 )
 def test_refuses_nonsense(change, needle) -> None:

@@ -65,6 +65,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "SetupError": 6,
         "AssetMissing": 6,
         "OutputError": 6,
+        "TooFewSurvivors": 6,
         "Interrupted": 130,
     }
     for name in codes:

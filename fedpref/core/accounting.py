@@ -120,19 +120,21 @@ def _compose(accountant: Any, multipliers: Multipliers) -> Callable[[float], flo
 
 
 def calibrate(
-    price: Callable[[Fraction], Spent], target_epsilon: float
+    price: Callable[[Fraction], Spent], target_epsilon: float, *, start: float
 ) -> tuple[Fraction, Spent]:
     """Smallest noise multiplier (to 1e-5 of itself) whose price is within the target.
 
     Args:
         price: Epsilon of the whole plan at a noise multiplier; falls as it grows.
         target_epsilon: What the plan may cost, > 0.
+        start: Where to begin looking; about the square root of the rounds, since
+            small multipliers are slow to price.
 
     Returns:
         The multiplier, always on the private side, and its price.
 
     Raises:
-        PlanError: Even the largest multiplier costs more than the target.
+        PlanError: Multipliers beyond 1e5 would be needed.
     """
     from scipy.optimize import brentq
 
@@ -140,7 +142,7 @@ def calibrate(
         cost = price(Fraction(exp(log_multiplier))).epsilon
         return log(min(max(cost, 1e-9), 1e9) / target_epsilon)
 
-    low, high = 0.125, 1.0
+    low, high = start / 8, start
     while excess(log(high)) > 0:
         low, high = high, high * 8
         if high > _LARGEST_MULTIPLIER:

@@ -11,6 +11,8 @@ import numpy as np
 
 from fedpref.core.types import BoundedRows, BoundedSum, Float, Grid, Integer
 
+_HUGE = 2.0**62
+
 
 def sum_on_grid(units: BoundedRows, grid: Grid) -> BoundedSum:
     """Truncate each unit to ``grid`` and add them up.
@@ -27,7 +29,9 @@ def sum_on_grid(units: BoundedRows, grid: Grid) -> BoundedSum:
     [1, -1]
     """
     limit = grid.sensitivity_squared(units.bound)
-    steps = np.trunc(np.ldexp(units.rows, -grid.exponent)).astype(np.int64)
+    real = np.trunc(np.ldexp(units.rows, -grid.exponent))
+    # Larger ones would not fit an integer; they are beyond any limit all the same.
+    steps = np.clip(real, -_HUGE, _HUGE).astype(np.int64)
     for row in steps:
         if squared_norm(row) > limit:
             row[:] = 0  # fail closed: a unit that is not within its bound adds nothing
@@ -40,7 +44,8 @@ def squared_norm(row: Integer) -> int:
     >>> squared_norm(np.array([3 * 2**40, 4 * 2**40])) == 25 * 2**80
     True
     """
-    largest = int(np.abs(row).max(initial=0))
+    # Not abs(): in int64 the absolute value of -2**63 is itself.
+    largest = max(int(row.max(initial=0)), -int(row.min(initial=0)))
     if largest * largest * max(1, row.size) < 2**63:
         return int(np.dot(row, row))
     return sum(int(x) * int(x) for x in row)

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from fedpref.core.types import Block, Float, Layout
 from fedpref.errors import FedprefError, IntegrityError, OutputError, SetupError
@@ -56,7 +57,7 @@ def save(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / "head.safetensors")
+        (folder / "head.safetensors").write_bytes(to_bytes(tensors))
         if model.adapted is not None:
             _save_adapter(model, values, folder / "adapter")
         _write_json(folder / "model.json", _settings(model) | {"about": description})
@@ -65,6 +66,11 @@ def save(
             f"model folder = {folder}: cannot be written ({error}); "
             "free some space or choose another folder"
         ) from error
+
+
+def base_of(folder: Path) -> str:
+    """Name of the frozen encoder that a saved model needs; errors as :func:`load`."""
+    return str(_read_settings(folder)["base"])
 
 
 def load(folder: Path, base_folder: Path) -> RewardModel:
@@ -135,7 +141,8 @@ def _save_adapter(
     folder.mkdir(exist_ok=True)
     dtype = np.dtype(str(model.base.dtype).removeprefix("torch."))
     tensors = {PREFIX + k: v.astype(dtype) for k, v in values.items() if k != HEAD}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    data = to_bytes(tensors, metadata={"format": "pt"})
+    (folder / "adapter_model.safetensors").write_bytes(data)
     config = model.adapted.peft.peft_config["default"].to_dict()
     config["inference_mode"] = True
     _write_json(folder / "adapter_config.json", config)

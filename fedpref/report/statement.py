@@ -69,6 +69,7 @@ WORDS = {
             "one person is one identity, and is in this data once",
             "who is online does not depend on the answers",
             "only the released model and the numbers of the plan are published",
+            "noise that is computed in 64-bit floating point counts as exact",
         ),
         trusted={
             "server": "every update in the clear; clipping, summing and the noise",

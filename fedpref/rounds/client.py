@@ -32,7 +32,7 @@ Gradient = Callable[[Float], Float]
 
 @dataclass(frozen=True)
 class ClientState:
-    """What a device remembers between messages; ``failures`` never leaves it."""
+    """What a device remembers between messages; no message carries ``failures``."""
 
     last_round: int = 0
     last_request: bytes = b""
@@ -83,7 +83,7 @@ def _rows(
     """The person's gradient, or zeros: a visible failure would tell about the data."""
     nothing = np.zeros((1, plan.spec.coordinates))
     try:
-        rows = gradient(invitation.model)
+        rows = np.asarray(gradient(invitation.model), dtype=np.float64)
     except Exception:
         return nothing, True
     return (rows, False) if rows.shape == nothing.shape else (nothing, True)

@@ -1,6 +1,7 @@
 """The server's half of a round, straight down.
 
-Guarantees: a contribution beyond the plan's bound is not added; fewer than
+Guarantees: a contribution beyond the plan's bound, a second one of a device, or one of
+a device that is not enrolled is not added; fewer than
 ``min_survivors`` of them abort the round and release nothing; the round is charged, and
 the charge saved, before noise is added and anything is released; the sum is divided by
 the plan's constant, so missing people shrink the step and no private count is used.
@@ -18,7 +19,7 @@ from fedpref.core.entropy import Entropy
 from fedpref.core.grid import squared_norm, to_reals
 from fedpref.core.noise import add_gaussian
 from fedpref.core.types import BoundedSum, Float, Integer
-from fedpref.errors import FedprefError, MessageError
+from fedpref.errors import MessageError, TooFewSurvivors
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.optimisers import Optimiser, State
 from fedpref.secagg.messages import (
@@ -29,11 +30,10 @@ from fedpref.secagg.messages import (
 )
 
 Send = Callable[[bytes], Iterable[tuple[int, bytes]]]
-"""Delivers a request to every enrolled device; yields (device, reply) as they come."""
+"""Delivers a request to every enrolled device; yields (device, reply) as they come.
 
-
-class TooFewSurvivors(FedprefError):
-    """A round that was aborted with nothing released."""
+Devices are numbered from 1 to the plan's units, in the order of their enrolment.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def _sum(
             )
         except MessageError:
             continue
-        if device not in heard and _acceptable(contribution, number, limit):
+        enrolled = 1 <= device <= plan.spec.units and device not in heard
+        if enrolled and _acceptable(contribution, number, limit):
             total += contribution.update
             heard.add(device)
     return BoundedSum(total, limit, plan.grid), len(heard)

@@ -6,6 +6,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from fedpref.core.types import Adversary
 from fedpref.errors import InputError, IntegrityError, OutputError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.server import ServerState
-from fedpref.store.checkpoints import load_checkpoint, save_checkpoint, write_atomic
+from fedpref.store.checkpoints import (
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+    write_atomic,
+)
 
 _STATE = Path("checkpoints") / "state.bin"
 _PACKAGES = (
@@ -79,11 +85,48 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise IntegrityError(f"{self.path / name}: damaged; start anew") from error
 
-    def save_state(self, state: ServerState, plan: PrivacyPlan) -> None:
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / name).read_text()))
+        except (OSError, ValueError) as error:
+            raise IntegrityError(
+                f"{self.path / name}: missing or damaged; start a new run"
+            ) from error
+
+    @property
+    def run_id(self) -> str:
+        """The random name that the run got when it began."""
+        return str(self._read_json("plan.json").get("run_id"))
+
+    def seal(self, plan: Mapping[str, Any]) -> bytes:
+        """Write ``plan.json``; returns what binds checkpoints to this very run."""
+        self.write_json("plan.json", plan)
+        return _fingerprint(plan)
+
+    def check_seal(self, plan: Mapping[str, Any]) -> bytes:
+        """Compare with the ``plan.json`` of a run that goes on.
+
+        Raises:
+            IntegrityError: Anything that was sealed is not what it was.
+        """
+        stored = self._read_json("plan.json")
+        changed = sorted(
+            key
+            for key in {**stored, **finite(plan)}
+            if stored.get(key) != finite(plan).get(key)
+        )
+        if changed:
+            raise IntegrityError(
+                f"{self.path / 'plan.json'}: {', '.join(changed)} changed since the "
+                "run began; a sealed plan cannot be changed, start a new run"
+            )
+        return _fingerprint(plan)
+
+    def save_state(self, state: ServerState, seal: bytes) -> None:
         """Make the server's state durable."""
         counts = [state.round, state.charged, state.survivors, state.last_count]
         tensors: dict[str, NDArray[np.generic]] = {
-            "plan": np.frombuffer(plan.digest, np.uint8),
+            "seal": np.frombuffer(seal, np.uint8),
             "counts": np.array(counts, np.int64),
             "model": state.model,
             "last_sum": state.last_sum,
@@ -91,20 +134,18 @@ class RunFolder:
         tensors |= {f"optimiser.{k}": v for k, v in state.optimiser.items()}
         save_checkpoint(self.path / _STATE, tensors)
 
-    def load_state(self, plan: PrivacyPlan) -> ServerState | None:
+    def load_state(self, seal: bytes) -> ServerState | None:
         """The last saved state; ``None`` if no round was begun.
 
         Raises:
-            IntegrityError: The checkpoint is damaged or of another plan.
+            IntegrityError: The checkpoint is damaged or of another run.
         """
+        remove_leftovers(self.path / _STATE)
         if not (self.path / _STATE).exists():
             return None
         tensors = load_checkpoint(self.path / _STATE)
-        if tensors["plan"].tobytes() != plan.digest:
-            raise IntegrityError(
-                f"{self.path / _STATE}: made under another privacy plan; data, "
-                "settings or versions have changed since, start a new run"
-            )
+        if tensors["seal"].tobytes() != seal:
+            raise IntegrityError(f"{self.path / _STATE}: belongs to another run")
         round_, charged, survivors, last_count = map(int, tensors["counts"])
         named = {
             name.removeprefix("optimiser."): value.astype(np.float64)
@@ -118,8 +159,17 @@ class RunFolder:
         )
 
 
-def plan_json(plan: PrivacyPlan, entropy: Entropy) -> dict[str, Any]:
-    """The sealed plan as ``plan.json``, with its price in words anybody can check."""
+def plan_json(
+    plan: PrivacyPlan, entropy: Entropy, scenario: str, run_id: str
+) -> dict[str, Any]:
+    """The sealed plan as ``plan.json``, with its price in numbers anybody can check.
+
+    Args:
+        plan: The plan.
+        entropy: Source of the run's noise.
+        scenario: The resolved scenario, TOML.
+        run_id: Random; tells apart runs of the same scenario.
+    """
     spec, spent = plan.spec, plan.epsilons(plan.spec.rounds)
     multiplier = plan.noise_multiplier
     return {
@@ -143,6 +193,8 @@ def plan_json(plan: PrivacyPlan, entropy: Entropy) -> dict[str, Any]:
         "min_survivors": plan.min_survivors,
         "seeded": not entropy.private,
         "sealed": True,
+        "run_id": run_id,
+        "scenario_sha256": sha256(scenario.encode()).hexdigest(),
         "digest": plan.digest.hex(),
         "exact": plan.sealed(),
     }
@@ -177,6 +229,10 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and math.isinf(value):
         return "inf"
     return value
+
+
+def _fingerprint(plan: Mapping[str, Any]) -> bytes:
+    return sha256(json.dumps(finite(plan), sort_keys=True).encode()).digest()
 
 
 def _version(package: str) -> str | None:

@@ -47,4 +47,4 @@ def load_reward(run: str | Path) -> Reward:
             f"{path}: no trained model in it; finish the run with "
             f"fedpref simulate --resume {path}"
         )
-    return Reward(saved.load(path, assets.locate("minilm")))
+    return Reward(saved.load(path, assets.locate(saved.base_of(path))))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from fedpref import config, report
@@ -84,12 +85,12 @@ def simulate(
         tell(Progress("set-up", "data, model and privacy plan"))
         setup = prepare(scenario)
         folder.write_text(_SCENARIO, scenario.to_toml())
-        folder.write_json("plan.json", plan_json(setup.plan, _entropy(scenario)))
+        seal = folder.seal(_sealed(setup, token_hex(16)))
     except KeyboardInterrupt:
         raise Interrupted("stopped before the first round; nothing to resume") from None
     finally:
         folder.discard_if_unused()
-    return _go_on(folder, setup, None, carry, tell, began)
+    return _go_on(folder, setup, seal, carry, tell, began)
 
 
 def resume(
@@ -100,28 +101,31 @@ def resume(
 ) -> Result:
     """Finish the run in folder ``run`` from its last checkpoint.
 
-    A seeded run ends with the same bytes as if it had not been stopped.
+    A seeded run ends with the same bytes as if it had not been stopped, provided that
+    the data have not changed; a finished one is returned as it is.
 
     Raises:
         InputError: There is no run in the folder.
-        IntegrityError: Its checkpoint is damaged, or data or settings have changed.
+        IntegrityError: Its checkpoint is damaged, or what was sealed has changed.
     """
     began = time.perf_counter()
     path = Path(run)
     if not (path / _SCENARIO).is_file():
         raise InputError(f"--resume {path}: no {_SCENARIO} in it; not a run folder")
+    if (path / "report.json").is_file():
+        return _finished(path, failures=0)
     scenario = config.read(path / _SCENARIO)
     folder = RunFolder(path)
     tell(Progress("set-up", "data, model and privacy plan"))
     setup = prepare(scenario)
-    state = folder.load_state(setup.plan)
-    return _go_on(folder, setup, state, carry, tell, began)
+    seal = folder.check_seal(_sealed(setup, folder.run_id))
+    return _go_on(folder, setup, seal, carry, tell, began)
 
 
 def _go_on(
     folder: RunFolder,
     setup: Setup,
-    state: ServerState | None,
+    seal: bytes,
     carry: Carry,
     tell: Tell,
     began: float,
@@ -129,7 +133,7 @@ def _go_on(
     entropy = _entropy(setup.scenario)
     ready = time.perf_counter()
     try:
-        trained = _train(folder, setup, entropy, state, carry, tell)
+        trained = _train(folder, setup, seal, carry, tell)
         finished = time.perf_counter()
         evaluation = compare(
             setup,
@@ -153,8 +157,16 @@ def _go_on(
     command = shlex.join(["fedpref", *sys.argv[1:]])
     folder.write_json("environment.json", environment_json(command, created, timing))
     report.write(folder.path)
-    summary = json.loads((folder.path / "report.json").read_text())
-    return Result(folder.path, summary, trained.failures)
+    return _finished(folder.path, trained.failures)
+
+
+def _finished(path: Path, failures: int) -> Result:
+    return Result(path, json.loads((path / "report.json").read_text()), failures)
+
+
+def _sealed(setup: Setup, run_id: str) -> dict[str, Any]:
+    scenario = setup.scenario
+    return plan_json(setup.plan, _entropy(scenario), scenario.to_toml(), run_id)
 
 
 def _save_model(folder: RunFolder, setup: Setup, model: Float) -> None:
@@ -165,11 +177,11 @@ def _save_model(folder: RunFolder, setup: Setup, model: Float) -> None:
 def _train(
     folder: RunFolder,
     setup: Setup,
-    entropy: Entropy,
-    state: ServerState | None,
+    seal: bytes,
     carry: Carry,
     tell: Tell,
 ) -> Trained:
+    state = folder.load_state(seal)
     rows = folder.read_lines("metrics.jsonl", state.round if state else 0)
     if state and len(rows) < state.round:  # stopped between the state and its row
         last = describe(state, setup, seconds=0.0)
@@ -185,10 +197,10 @@ def _train(
 
     return train(
         setup,
-        entropy=entropy,
+        entropy=_entropy(setup.scenario),
         carry=carry,
         state=state,
-        save=lambda reached: folder.save_state(reached, setup.plan),
+        save=lambda reached: folder.save_state(reached, seal),
         on_round=on_round,
     )
 

@@ -57,12 +57,13 @@ def prepare(scenario: Scenario) -> Setup:
     )
     split = partition.split(dataset.records)
     _check_choices(dataset.records, scenario.objective.name)
-    base = load_base(assets.locate(scenario.model.base))
+    base = load_base(assets.locate(scenario.model.base), name=scenario.model.base)
     features = public_features(base, dataset.catalogue, scenario.model.features)
     objective = scenario.build_objective()
     model = build_model(base, features, scenario.model.adapter)
     plan = calibrate(scenario, model, len(split.train))
-    self_test(model, objective)
+    if Engine(scenario.model.engine) is Engine.ONE_PASS:
+        self_test(model, objective)
     return Setup(scenario, dataset, split, base, features, model, objective, plan)
 
 
@@ -116,16 +117,16 @@ def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPla
 def client_gradients(setup: Setup) -> dict[str, Gradient]:
     """What each enrolled person's device computes, by person.
 
-    One machine plays all devices here, so the gradient of each distinct text is
-    computed once a round and shared; a real device computes those of its own texts.
+    One machine plays all devices here, so where everybody answers about the same
+    public texts their gradients are computed once a round and shared. Where texts are
+    people's own, each device computes its own: one person's text can then fail for
+    that person alone.
     """
     model, engine = setup.model, Engine(setup.scenario.model.engine)
-    texts = {
-        text for own in setup.split.train.values() for r in own for text in r.texts
-    }
-    shared = own_jacobian(model)
-    if 8 * len(texts) * model.layout.size <= _SHARED_BYTES:
-        shared = SharedJacobian(model, sorted(texts))
+    public, shared = setup.dataset.catalogue, own_jacobian(model)
+    small = 8 * len(public) * model.layout.size <= _SHARED_BYTES
+    if setup.dataset.texts_public and small:
+        shared = SharedJacobian(model, public)
 
     def gradient_of(records: tuple[Record, ...]) -> Gradient:
         def gradient(vector: Float) -> Float:

@@ -80,7 +80,7 @@ def train(
 
 def describe(state: ServerState, setup: Setup, seconds: float) -> Round:
     """What is public about the round that led to ``state``."""
-    spent = setup.plan.epsilons(state.charged)
+    spent = setup.plan.epsilons(state.round)
     return Round(
         number=state.round,
         planned=setup.plan.spec.rounds,

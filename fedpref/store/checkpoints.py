@@ -1,8 +1,9 @@
 """Durable, verified files: written whole or not at all, checked when read.
 
 Guarantees: a reader sees the old file or the new one, never a half; a checkpoint that
-was changed, cut or swapped is refused. Does not give: secrecy; checkpoints hold public
-or released values only.
+was damaged is refused. Does not give: secrecy (checkpoints hold public or released
+values only), or protection from somebody who puts an old checkpoint back: the digest
+lies in the file itself.
 """
 
 import hashlib
@@ -45,6 +46,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             f"cannot write {path}: {error.strerror}; free or choose another folder "
             "with --out"
         ) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what a crash in :func:`write_atomic` may have left beside ``path``.
+
+    Such a file can hold a result that was never published; a second one for the same
+    round, with other noise, must not end up beside it.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink()
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, NDArray[np.generic]]) -> None:

@@ -118,12 +118,35 @@ def test_what_the_sampler_cannot_reach_is_taken_off_delta() -> None:
     assert accounting._without_tail(ideal, 1e-5, 1e-5) == inf
 
 
+def test_the_tail_of_every_event_reaches_the_total(monkeypatch, request) -> None:
+    accounting._gaussian_total.cache_clear()
+    request.addfinalizer(accounting._gaussian_total.cache_clear)
+    before = epsilon([gaussian(5.0)] * 3, 1e-5).epsilon
+    monkeypatch.setattr(accounting, "tail_mass", lambda coordinates: 1e-9 * coordinates)
+    assert epsilon([gaussian(5.0)] * 3, 1e-5).epsilon > before
+    assert epsilon([gaussian(5.0, 10**6)] * 3, 1e-5).epsilon == inf
+
+
+@pytest.mark.parametrize("start", [0.01, 1.0, 50.0])
+def test_calibration_never_ends_above_the_target(start) -> None:
+    """A price without noise of its own, so that the last digits count."""
+    for target in (0.3, 1.0, 7.0):
+
+        def price(multiplier: Fraction) -> Spent:
+            return Spent(1 / float(multiplier), "made up")
+
+        multiplier, spent = calibrate(price, target, start=start)
+        assert spent.epsilon <= target
+        assert 1 / float(multiplier) == spent.epsilon
+        assert float(multiplier) == pytest.approx(1 / target, rel=1e-4)
+
+
 @pytest.mark.parametrize("target", [0.25, 1.0, 8.0])
 def test_calibration_is_on_the_private_side_and_tight(target) -> None:
     def price(multiplier: Fraction) -> Spent:
         return epsilon([gaussian(float(multiplier))] * 10, 1e-5)
 
-    multiplier, spent = calibrate(price, target)
+    multiplier, spent = calibrate(price, target, start=3.0)
     assert spent.epsilon <= target
     assert price(multiplier * Fraction(9999, 10000)).epsilon > target
 
@@ -132,7 +155,7 @@ def test_halving_the_noise_breaks_the_target() -> None:
     def price(multiplier: Fraction) -> Spent:
         return epsilon([gaussian(float(multiplier))] * 10, 1e-5)
 
-    multiplier, _ = calibrate(price, 1.0)
+    multiplier, _ = calibrate(price, 1.0, start=3.0)
     assert price(multiplier / 2).epsilon > 2.0
 
 
@@ -141,7 +164,7 @@ def test_an_unreachable_target_says_what_can_be_done() -> None:
         return epsilon([gaussian(float(multiplier))], 1e-5)
 
     with pytest.raises(PlanError, match=r"target_epsilon = 1e-09 .* raise target_eps"):
-        calibrate(price, 1e-9)
+        calibrate(price, 1e-9, start=1.0)
 
 
 def test_noise_multiplier_of_an_event_errs_towards_less_noise() -> None:

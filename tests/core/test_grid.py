@@ -49,12 +49,22 @@ def test_rounding_to_nearest_would_break_the_bound() -> None:
 
 
 def test_a_unit_beyond_its_bound_adds_nothing() -> None:
-    lying = BoundedRows(np.array([[3.0, 0.0], [0.5, 0.0]]), 1.0, 0)
-    summed = sum_on_grid(lying, Grid(-4))
+    lying = np.array([[3.0, 0.0], [0.9, 0.9], [0.5, 0.0], [-(2.0**63), 0.0]])
+    summed = sum_on_grid(BoundedRows(lying, 1.0, 0), Grid(-4))
     assert summed.total.tolist() == [8, 0]
 
 
-@given(st.lists(st.integers(-(2**62), 2**62), max_size=5))
+def test_the_smallest_integer_is_not_short() -> None:
+    """Its absolute value does not exist in int64."""
+    assert squared_norm(np.array([-(2**63), 0, 5])) == 2**126 + 25
+
+
+def test_rounding_is_toward_zero() -> None:
+    rows = BoundedRows(np.array([[0.9, -0.9, 0.4, -0.4]]), 2.0, 0)
+    assert sum_on_grid(rows, Grid(-1)).total.tolist() == [1, -1, 0, 0]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
 def test_squared_norm_is_exact(values) -> None:
     expected = sum(v * v for v in values)
     assert squared_norm(np.array(values, dtype=np.int64)) == expected

@@ -85,6 +85,26 @@ def test_refuses_to_add_no_noise(multiplier) -> None:
         add_gaussian(empty, multiplier, key=KEY)
 
 
+def test_the_sampler_reaches_as_far_as_its_tail_mass_says(monkeypatch) -> None:
+    """The extreme words give the extreme radius, and both words count."""
+    from fedpref.core import noise
+
+    def words(count, *, key):
+        return np.zeros(count, np.uint64)
+
+    monkeypatch.setattr(noise, "uniform_words", words)
+    largest = float(np.abs(standard_normal(2, key=KEY)).max())
+    assert largest == pytest.approx(sqrt(2 * 129 * np.log(2)), rel=1e-12)
+
+    def low_differs(count, *, key):
+        given = np.zeros(count, np.uint64)
+        given[count // 3] = 2**63  # the low word of the radius
+        return given
+
+    monkeypatch.setattr(noise, "uniform_words", low_differs)
+    assert float(np.abs(standard_normal(2, key=KEY)).max()) < largest - 1
+
+
 def test_tail_mass_covers_what_the_sampler_cannot_reach() -> None:
     """The largest radius is sqrt(-2 ln u) at the smallest u that words can make."""
     smallest = mpmath.mpf("0.5") * mpmath.mpf(2) ** -128

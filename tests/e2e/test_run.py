@@ -1,6 +1,8 @@
 """Whole runs on the real survey and the real encoder."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import fedpref
 from fedpref.core.accounting import epsilon
 from fedpref.core.events import GaussianSum
 from fedpref.core.types import Relation, Unit
-from fedpref.errors import InputError, IntegrityError, Interrupted
+from fedpref.errors import InputError, IntegrityError, Interrupted, TooFewSurvivors
 from fedpref.simulation import load_reward, resume, simulate
 from fedpref.transport import in_process
 
@@ -170,18 +172,90 @@ def test_a_crash_between_charge_and_release_resumes_to_the_same_bytes(
     assert model_bytes(finished.folder) == model_bytes(whole.folder)
 
 
-def test_resume_refuses_what_is_not_its_run(scenario, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def stopped(scenario, tmp_path_factory):
+    """A run without a seed that was stopped after its first round."""
+    job = scenario("linear_head", "cohort.rounds=2")
+    job = job.model_copy(update={"run": job.run.model_copy(update={"seed": None})})
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(Interrupted):
+        simulate(job, folder, tell=_Stop(1))
+    return folder
+
+
+@pytest.fixture
+def copied(stopped, tmp_path):
+    return Path(shutil.copytree(stopped, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("target_epsilon = 1.0", "target_epsilon = 60.0"),
+        ("target_epsilon = 1.0\n", ""),
+        ("clip = 4.0", "clip = 5.0"),
+        ("lr = 1.0", "lr = 2.0"),
+        ("[run]", "[run]\nseed = 7"),
+        ('name = "plackett_luce"', 'name = "bt"'),
+    ],
+)
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_a_sealed_plan_cannot_be_changed_on_resume(
+    copied, before, after, with_checkpoint
+) -> None:
+    """Otherwise the report would state a guarantee that the run does not have."""
+    text = (copied / "scenario.toml").read_text()
+    changed = text.replace(before, after)
+    assert changed != text
+    if "target_epsilon" in before and not after:
+        changed = changed.replace('noise = "central"', 'noise = "none"')
+    (copied / "scenario.toml").write_text(changed)
+    if not with_checkpoint:
+        (copied / "checkpoints" / "state.bin").unlink()
+    with pytest.raises(IntegrityError, match="a sealed plan cannot be changed"):
+        resume(copied)
+
+
+def test_resume_refuses_damaged_and_foreign_files(copied, scenario, tmp_path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         resume(tmp_path)
-    run = simulate(scenario("linear_head", "cohort.rounds=1"), tmp_path / "a").folder
-    state = run / "checkpoints" / "state.bin"
-    state.write_bytes(state.read_bytes()[:-1])
+    state = copied / "checkpoints" / "state.bin"
+    good = state.read_bytes()
+    state.write_bytes(good[:-1])
     with pytest.raises(IntegrityError, match="does not match"):
-        resume(run)
-    text = (run / "scenario.toml").read_text().replace("clip = 4.0", "clip = 5.0")
-    (run / "scenario.toml").write_text(text)
-    with pytest.raises(IntegrityError):
-        resume(run)
+        resume(copied)
+    other = scenario("linear_head", "cohort.rounds=2")
+    with pytest.raises(Interrupted):
+        simulate(other, tmp_path / "other", tell=_Stop(1))
+    state.write_bytes((tmp_path / "other" / "checkpoints" / "state.bin").read_bytes())
+    with pytest.raises(IntegrityError, match="belongs to another run"):
+        resume(copied)
+    state.write_bytes(good)
+    (copied / "plan.json").write_text("{")
+    with pytest.raises(IntegrityError, match="missing or damaged"):
+        resume(copied)
+
+
+def test_a_release_that_was_never_published_is_deleted(copied) -> None:
+    """Two releases of one round, each with its own noise, would average the noise away.
+
+    A crash just before a checkpoint is put in place leaves the unpublished one behind.
+    """
+    state = copied / "checkpoints" / "state.bin"
+    leftover = state.with_name(".state.bin.abc")
+    leftover.write_bytes(state.read_bytes())
+    finished = resume(copied)
+    assert not leftover.exists()
+    assert finished.report["rounds"] == 2
+
+
+def test_a_finished_run_is_not_trained_again(adapted, model_bytes) -> None:
+    before = model_bytes(adapted.folder)
+    stamps = {p: p.stat().st_mtime_ns for p in adapted.folder.rglob("*")}
+    again = resume(adapted.folder)
+    assert again.report == adapted.report
+    assert model_bytes(adapted.folder) == before
+    assert {p: p.stat().st_mtime_ns for p in adapted.folder.rglob("*")} == stamps
 
 
 def test_a_finished_model_is_rebuilt_bit_for_bit(adapted) -> None:
@@ -220,8 +294,6 @@ def test_a_failing_device_counts_as_zero_and_is_reported(
 
 
 def test_too_few_devices_release_nothing(scenario, tmp_path) -> None:
-    from fedpref.rounds.server import TooFewSurvivors
-
     def lossy(endpoints, drive):
         few = {number: endpoints[number] for number in list(endpoints)[:100]}
         in_process.carry(few, drive)

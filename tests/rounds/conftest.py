@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def make_plan():
             min_survivors=change.pop("min_survivors", 0.5),
         )
         assert not change
-        return PrivacyPlan(spec, 5 if noise is Noise.CENTRAL else None)
+        return PrivacyPlan(spec, Fraction(40) if noise is Noise.CENTRAL else None)
 
     return make
 

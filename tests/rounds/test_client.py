@@ -50,12 +50,20 @@ def broken(kind):
             raise MemoryError
         if kind == "shape":
             return np.zeros((2, 3))
+        if kind == "nothing":
+            return None
+        if kind == "words":
+            return np.array([["a", "b", "c"]])
+        if kind == "objects":
+            return np.array([[object(), 0, 0]], dtype=object)
         return np.array([[0.0, float(kind), 1.0]])
 
     return gradient
 
 
-@pytest.mark.parametrize("kind", ["raises", "memory", "shape", "nan", "inf"])
+@pytest.mark.parametrize(
+    "kind", ["raises", "memory", "shape", "nothing", "words", "objects", "nan", "inf"]
+)
 def test_a_failure_in_the_data_is_a_zero_of_the_same_size(
     make_plan, toward, kind
 ) -> None:

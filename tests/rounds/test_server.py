@@ -9,8 +9,9 @@ from scipy import stats
 
 from fedpref.core.entropy import OsEntropy, SeededEntropy
 from fedpref.core.types import Noise
+from fedpref.errors import TooFewSurvivors
 from fedpref.rounds.optimisers import adam, sgd
-from fedpref.rounds.server import TooFewSurvivors, run_round, start
+from fedpref.rounds.server import run_round, start
 from fedpref.secagg.messages import Contribution, encode_contribution
 from fedpref.transport.in_process import SimulatedDevice, carry
 
@@ -109,7 +110,7 @@ def forged(plan, update, round_=1, digest=None):
 def test_contributions_beyond_the_bound_or_malformed_do_not_count(
     make_plan, toward
 ) -> None:
-    plan = make_plan(noise=Noise.NONE)
+    plan = make_plan(noise=Noise.NONE, units=9, min_survivors=0.1)
     endpoints = devices(plan, [toward([1, 0, 0])] * 2)
     too_long = int(plan.sensitivity_squared**0.5) + 1
     endpoints[3] = forged(plan, [too_long, 0, 0])
@@ -117,9 +118,38 @@ def test_contributions_beyond_the_bound_or_malformed_do_not_count(
     endpoints[5] = forged(plan, [1, 0, 0], digest=bytes(32))
     endpoints[6] = lambda request: b"nonsense"
     endpoints[7] = forged(plan, [2**62, 2**62, 2**62])
+    endpoints[8] = forged(plan, [-(2**63), 0, 5])
+    endpoints[9] = forged(plan, [-(2**63), 0, 0])
     state, _ = one_round(plan, endpoints)
     assert state.survivors == 2
-    assert state.model[0] == pytest.approx(2 / (4 * 2.0), abs=1e-6)
+    assert state.model[0] == pytest.approx(2 / (9 * 2.0), abs=1e-6)
+
+
+def test_devices_that_are_not_enrolled_do_not_count(make_plan, toward) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    gradients = [toward([1, 0, 0])] * 9
+    strangers = {0: devices(plan, gradients)[1], -1: devices(plan, gradients)[1]}
+    state, _ = one_round(plan, devices(plan, gradients) | strangers)
+    assert state.survivors == 4
+
+
+def test_a_contribution_exactly_at_the_bound_counts(make_plan) -> None:
+    plan = make_plan(noise=Noise.NONE)
+    edge = int(plan.sensitivity_squared**0.5)
+    assert edge**2 == plan.sensitivity_squared
+    forger = {i: forged(plan, [edge, 0, 0]) for i in (1, 2)}
+    state, _ = one_round(plan, forger)
+    assert state.survivors == 2
+
+
+def test_two_plans_under_one_seed_draw_different_noise(make_plan) -> None:
+    steps = []
+    for rounds in (3, 4):
+        plan = make_plan(rounds=rounds)
+        zero = [lambda vector: np.zeros((1, 3))] * 4
+        state, _ = one_round(plan, devices(plan, zero))
+        steps.append(state.model)
+    assert not np.allclose(steps[0], steps[1])
 
 
 def test_a_device_counts_once(make_plan, toward) -> None:

@@ -69,8 +69,9 @@ def over_grid(grid: Grid) -> Carry:
                 f"nodes = {len(nodes)}, must be >= {len(endpoints)}, one a person; "
                 "start more nodes or use fewer people"
             )
-        with _listening(dict(zip(nodes, endpoints.values(), strict=False))):
-            drive(over(grid, timeout_s=_TIMEOUT_S))
+        pairs = list(zip(nodes, endpoints, strict=False))
+        with _listening({node: endpoints[device] for node, device in pairs}):
+            drive(over(grid, dict(pairs), timeout_s=_TIMEOUT_S))
 
     return road
 

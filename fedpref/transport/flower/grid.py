@@ -4,7 +4,7 @@ Guarantees: messages are real Flower messages, their content copied at each hop 
 nothing is shared between the two sides. Does not give: a network, time-outs or faults.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from flwr.app import Context, Message, RecordDict
@@ -84,15 +84,21 @@ class InProcessGrid(Grid):  # type: ignore[misc]
         return key
 
 
-def over(grid: Grid, *, timeout_s: float) -> Send:
-    """Requests to every node of ``grid`` and their replies, one message at a time."""
+def over(grid: Grid, devices: Mapping[int, int], *, timeout_s: float) -> Send:
+    """Requests over ``grid`` and their replies, one message at a time.
+
+    Args:
+        grid: Any Flower grid.
+        devices: Device number by node; other nodes of the grid are never asked.
+        timeout_s: How long to wait for a reply, in seconds.
+    """
 
     def send(request: bytes) -> Iterator[tuple[int, bytes]]:
-        for node in grid.get_node_ids():
+        for node, device in devices.items():
             message = Message(pack(request), node, MESSAGE_TYPE)
             for reply in grid.send_and_receive([message], timeout=timeout_s):
                 data = unpack(reply.content) if reply.has_content() else None
                 if data is not None:
-                    yield node, data
+                    yield device, data
 
     return send
