@@ -149,7 +149,7 @@ def _show(result: "Result") -> None:
         table.add_row(name, f"{row['accuracy']:.1%}", _range(*row["ci95"]))
     console.print(table)
     for line in _privacy(report):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     if result.failures:
         console.print(
             f"simulation only: the data of {result.failures} people could not be used "
