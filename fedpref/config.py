@@ -165,6 +165,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     Args:
         path: A TOML file.
         overrides: ``section.key=value``, the value in TOML; a bare word is a string.
+            ``privacy.noise=none`` drops the file's target, which it makes void.
 
     Raises:
         InputError: The file cannot be read.
@@ -176,8 +177,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         raise InputError(f"scenario {path}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(str(path), [f"not TOML: {error}"]) from error
-    for override in overrides:
-        _override(raw, override)
+    keys = [_override(raw, override) for override in overrides]
+    _drop_target(raw, keys)
     raw.setdefault("run", {})
     if isinstance(raw["run"], dict):
         raw["run"].setdefault("name", path.stem)
@@ -210,7 +211,18 @@ def _anchor(data: dict[str, Any], folder: Path) -> None:
         data["catalogue"] = str(folder / catalogue)
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def _drop_target(raw: dict[str, Any], overridden: Sequence[str]) -> None:
+    """Who switches the noise off by hand does not mean to keep the file's target."""
+    privacy = raw.get("privacy")
+    by_hand = "privacy.noise" in overridden
+    if by_hand and "privacy.target_epsilon" not in overridden:
+        assert isinstance(privacy, dict)  # the override has made it one
+        if privacy["noise"] == Noise.NONE:
+            privacy.pop("target_epsilon", None)
+
+
+def _override(raw: dict[str, Any], override: str) -> str:
+    """Put one ``section.key=value`` into ``raw``; returns the key."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
@@ -225,6 +237,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise InputError(f"--set {override}: {part} is not a section")
     target[parts[-1]] = value
+    return ".".join(parts)
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -66,6 +66,15 @@ def test_overrides_take_toml_values_and_bare_words(write) -> None:
     assert scenario.run.seed == 3
 
 
+def test_switching_the_noise_off_by_hand_drops_the_target(write) -> None:
+    scenario = config.read(write(), ["privacy.noise=none"])
+    assert scenario.privacy.target_epsilon is None
+    both = config.read(write(), ["privacy.noise=none", "privacy.target_epsilon=3"])
+    assert both.privacy.target_epsilon == 3.0  # the plan refuses the contradiction
+    kept = config.read(write(GOOD.replace('"central"', '"none"')))
+    assert kept.privacy.target_epsilon == 1.0  # and so it does for a file
+
+
 def test_paths_start_at_the_scenario(write, tmp_path) -> None:
     scenario = config.read(
         write(), ["data.source=mine.jsonl", "data.catalogue=texts.txt"]
