@@ -77,6 +77,9 @@ class PrivacySection(_Section):
     target_epsilon: float | None = None
     against: Adversary = Adversary.OUTSIDER
     delta: Literal["auto"] | float = "auto"
+    population: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    window: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    cap: Positive | None = None
 
 
 class CohortSection(_Section):

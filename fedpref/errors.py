@@ -7,6 +7,7 @@
     │   ├── ObjectiveError           an objective that cannot be used this way
     │   └── PlanError                settings that no privacy plan can satisfy
     │       └── UnsupportedEvent     a release for which we have no bound
+    ├── BudgetError             3    a release that does not fit under its cap
     ├── IntegrityError          4    a hash, checkpoint or message is not what it says
     │   └── MessageError             a wire message, malformed, stale or oversized
     ├── SetupError              6    the machine lacks something
@@ -64,6 +65,12 @@ class PlanError(InputError):
 
 class UnsupportedEvent(PlanError):
     """A release for which we have no bound; it is refused, never guessed."""
+
+
+class BudgetError(FedprefError):
+    """A release that does not fit under its cap; nobody was asked, nothing revealed."""
+
+    exit_code = 3
 
 
 class IntegrityError(FedprefError):

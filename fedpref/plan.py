@@ -140,7 +140,7 @@ class PrivacyPlan:
     def noise_stddev_grid(self) -> int:
         """Standard deviation of a round's noise, in grid steps."""
         event = self.event
-        return 0 if isinstance(event, NonPrivate) else isqrt(int(event.variance))
+        return isqrt(int(event.variance)) if isinstance(event, GaussianSum) else 0
 
     @property
     def delta(self) -> float:
@@ -162,6 +162,15 @@ class PrivacyPlan:
         """What one round releases."""
         return _event(self.spec, self.noise_multiplier)
 
+    @property
+    def events(self) -> dict[Adversary, Event]:
+        """What one round releases to each adversary.
+
+        With central noise the server receives every update as it is.
+        """
+        bare = _event(self.spec, None)
+        return {Adversary.SERVER: bare, Adversary.OUTSIDER: self.event}
+
     def spent(self, rounds: int) -> Spent:
         """Price of the first ``rounds`` rounds against an outsider.
 
@@ -171,10 +180,7 @@ class PrivacyPlan:
         return _price(self.spec, self.noise_multiplier, rounds)
 
     def epsilons(self, rounds: int) -> dict[Adversary, Spent]:
-        """Price of the first ``rounds`` rounds, by adversary.
-
-        With central noise the server receives every update as it is: infinite.
-        """
+        """Price of the first ``rounds`` rounds, by adversary."""
         return {
             Adversary.SERVER: Spent(inf, None),
             Adversary.OUTSIDER: self.spent(rounds),

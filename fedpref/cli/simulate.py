@@ -45,6 +45,13 @@ def simulate(
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting."),
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Ledger of all runs on these people. Default: a new one.",
+        ),
+    ] = None,
     transport: Annotated[
         Road, typer.Option(help="Road that messages take.")
     ] = Road.in_process,
@@ -58,18 +65,33 @@ def simulate(
     """Run a scenario with every client on this machine."""
     if (scenario is None) == (resume is None):
         raise InputError("simulate: give either a SCENARIO or --resume RUN")
-    if resume is not None and (out is not None or settings):
-        raise InputError("simulate --resume: takes neither --out nor --set")
-    result = _run(scenario, out, settings or [], transport, resume, quiet=as_json)
+    if resume is not None and (out is not None or settings or ledger is not None):
+        raise InputError("simulate --resume: takes no --out, --set or --ledger")
+    typer.echo(_first_line(ledger, resume), err=as_json)
+    result = _run(
+        scenario, out, ledger, settings or [], transport, resume, quiet=as_json
+    )
     if as_json:
         typer.echo(json.dumps(result.report))
     else:
         _show(result)
 
 
+def _first_line(ledger: Path | None, resume: Path | None) -> str:
+    if resume is not None:
+        return f"ledger: that of {resume}"
+    if ledger is not None:
+        return f"ledger: {ledger}, shared by all runs on the same people"
+    return (
+        "ledger: a new one in the run folder; it knows of no other run on the same "
+        "people (join runs with --ledger FILE)"
+    )
+
+
 def _run(
     scenario: Path | None,
     out: Path | None,
+    ledger: Path | None,
     settings: list[str],
     transport: Road,
     resume: Path | None,
@@ -101,7 +123,7 @@ def _run(
             return simulation.resume(resume, carry=carry, tell=tell)
         assert scenario is not None
         return simulation.simulate(
-            scenario, out, overrides=settings, carry=carry, tell=tell
+            scenario, out, ledger=ledger, overrides=settings, carry=carry, tell=tell
         )
 
 
@@ -165,7 +187,6 @@ def _privacy(report: Mapping[str, Any]) -> list[str]:
         f"outsider {number(epsilon['outsider'])}, server {number(epsilon['server'])}"
         + (" (it sees every update)" if report["noise"] == "central" else ""),
         *(["seeded: reproducible and NOT private"] if report["seeded"] else []),
-        "not enforced by a ledger",
     ]
 
 

@@ -19,12 +19,14 @@ class Unit(StrEnum):
 
     USER = "user"
     RECORD = "record"
+    LABEL = "label"  # one answer; the question and that it was answered stay open
 
 
 class Relation(StrEnum):
     """What two neighbouring data sets differ in."""
 
     ZERO_OUT = "zero-out"  # one contribution becomes zero; its owner still takes part
+    REPLACE_LABEL = "replace-label"  # one answer becomes another one
 
 
 class Noise(StrEnum):

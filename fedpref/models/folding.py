@@ -91,7 +91,7 @@ def check_objective(objective: Objective, unit: Unit) -> None:
             f"objective {objective.name} asks for {', '.join(unknown)}; a reward model "
             f"provides {', '.join(sorted(PROVIDED))}: choose another objective"
         )
-    if unit is Unit.RECORD and "group" in objective.needs:
+    if unit is not Unit.USER and "group" in objective.needs:
         raise ObjectiveError(
             f"objective {objective.name} couples the records of a user, so one record "
             'has no bounded effect of its own: set privacy.unit = "user"'

@@ -75,7 +75,7 @@ def load(name: str, hyper: Mapping[str, Any], *, unit: Unit) -> Objective:
         if not _same_kind(value, defaults[key]):
             kind = type(defaults[key]).__name__
             raise ObjectiveError(f"objective.{key} = {value!r}, must be a {kind}")
-    if "group" in needs and unit is Unit.RECORD:
+    if "group" in needs and unit is not Unit.USER:
         raise ObjectiveError(
             f"objective {name} couples the records of a user, so a single record is "
             "not bounded; use privacy.unit = user or another objective"

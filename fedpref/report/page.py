@@ -17,7 +17,7 @@ from markupsafe import Markup
 from fedpref.report import figures, words
 from fedpref.report.run import Run
 from fedpref.report.schema import Bin
-from fedpref.report.statement import NO_LEDGER, SEEDED, UNITS
+from fedpref.report.statement import SEEDED, UNITS, ledger_words
 from fedpref.report.verdict import trains_adapter, verdict
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def page(run: Run, statement: dict[str, Any]) -> str:
         unit=UNITS[run.plan.unit][0],
         source=Path(str(run.setting("data", "source", "records"))).name,
         model=model_words(run),
-        no_ledger=NO_LEDGER,
+        ledger=ledger_words(run.plan),
         seeded=SEEDED,
         verdict=verdict(run),
         **_figures(run),

@@ -46,6 +46,17 @@ class Accountants(_Frozen):
     outsider: Accountant = None
 
 
+class LedgerUse(_Frozen):
+    """The ledger in which the plan is reserved; ``own``: no other run is in it."""
+
+    file: str
+    own: bool
+    population: str
+    window: str
+    cap: Epsilon
+    cap_delta: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Plan(_Frozen):
     """The sealed plan of the run, as ``plan.json`` has it."""
 
@@ -69,6 +80,7 @@ class Plan(_Frozen):
     coordinates: Annotated[int, Field(ge=1)]
     seeded: bool
     sealed: bool
+    ledger: LedgerUse
 
 
 class Round(_Frozen):

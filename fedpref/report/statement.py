@@ -3,7 +3,7 @@
 Guarantees: every sentence follows from the sealed plan; a kind of noise that has no
 wording here is refused, never described by the nearest one; infinite is said to be
 infinite, and a seeded run to be not private. Does not prove anything: the epsilons come
-from the plan, and no ledger stands behind them yet.
+from the plan, and the ledger keeps to them.
 """
 
 import math
@@ -18,9 +18,18 @@ from fedpref.report.words import delta_text, epsilon_text, number
 
 FORMAT = "fedpref-statement/1"
 
-NO_LEDGER = (
-    "Not enforced by a ledger: this is what the sealed plan computes; no budget was "
-    "checked or charged."
+OWN_LEDGER = (
+    "Enforced by a ledger of this run alone: each round was charged before it was "
+    "released, but it knows of no other run on the same people."
+)
+SHARED_LEDGER = (
+    "Enforced by a ledger that runs on {population} ({window}) share: together they "
+    "may cost epsilon {cap} at delta {delta} per {unit} against the {against}; more "
+    "is refused."
+)
+BARE = (
+    "No noise was added: epsilon is infinite against everybody, and the ledger has "
+    "booked that."
 )
 SEEDED = "This run used a seed: it is reproducible and NOT private."
 
@@ -84,8 +93,7 @@ WORDS = {
             "the choice of clip, learning rate and rounds: where these were chosen by "
             "looking at results on these people, that look is not booked in epsilon",
             SIMULATION_ONLY,
-            "several runs on the same people: their epsilons add up, and nothing here "
-            "adds them up",
+            "several runs that do not share a ledger: their epsilons add up unseen",
         ),
     ),
     Noise.NONE: Wording(
@@ -129,7 +137,8 @@ def statement(run: Run) -> dict[str, Any]:
         "format": FORMAT,
         "scenario": run.name,
         "summary": plain_words(plan),
-        "enforced_by_ledger": False,
+        "enforced_by_ledger": True,
+        "ledger": plan.ledger.model_dump() | {"cap": number(plan.ledger.cap)},
         "seeded": plan.seeded,
         "private": not plan.seeded and not math.isinf(plan.epsilon.outsider),
         "unit": plan.unit.value,
@@ -176,8 +185,24 @@ def plain_words(plan: Plan) -> list[str]:
             f"without the seed it would be {promise}; with it, nothing is promised"
         )
     lines = [wording(plan).promise[who] for who in (SERVER, OUTSIDER)]
-    first = [NO_LEDGER, SEEDED] if plan.seeded else [NO_LEDGER]
-    return [*first, *(line.format(promise=promise) for line in lines)]
+    bare = [BARE] if plan.noise is Noise.NONE else []
+    seeded = [SEEDED] if plan.seeded else []
+    promises = [line.format(promise=promise) for line in lines]
+    return [*bare, ledger_words(plan), *seeded, *promises]
+
+
+def ledger_words(plan: Plan) -> str:
+    """What stands behind the numbers."""
+    if plan.ledger.own:
+        return OWN_LEDGER
+    return SHARED_LEDGER.format(
+        population=plan.ledger.population,
+        window=plan.ledger.window,
+        cap=epsilon_text(plan.ledger.cap),
+        delta=delta_text(plan.ledger.cap_delta),
+        unit=UNITS[plan.unit][0],
+        against=plan.against.value,
+    )
 
 
 def not_protected(plan: Plan) -> list[str]:

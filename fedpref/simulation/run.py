@@ -14,14 +14,31 @@ from typing import Any
 from fedpref import config, report
 from fedpref.config import Scenario
 from fedpref.core.entropy import Entropy, OsEntropy, SeededEntropy
-from fedpref.core.types import Float
-from fedpref.errors import InputError, Interrupted
+from fedpref.core.rows import Cap
+from fedpref.errors import (
+    BudgetError,
+    InputError,
+    IntegrityError,
+    Interrupted,
+    TooFewSurvivors,
+)
 from fedpref.models import saved
 from fedpref.rounds.server import ServerState
+from fedpref.simulation.budget import (
+    OWN,
+    check,
+    in_words,
+    ledger_path,
+    reserve,
+    reserve_again,
+    wanted_cap,
+)
 from fedpref.simulation.comparison import compare, heldout_accuracy
 from fedpref.simulation.folder import RunFolder, environment_json, plan_json
+from fedpref.simulation.journal import RunJournal
 from fedpref.simulation.setup import Setup, prepare
 from fedpref.simulation.training import Round, Trained, describe, train
+from fedpref.store.ledger import Ledger
 from fedpref.transport import in_process
 from fedpref.transport.in_process import Carry
 
@@ -58,6 +75,7 @@ def simulate(
     scenario: str | Path | Scenario,
     out: str | Path | None = None,
     *,
+    ledger: str | Path | None = None,
     overrides: Sequence[str] = (),
     carry: Carry = in_process.carry,
     tell: Tell = lambda progress: None,
@@ -67,6 +85,8 @@ def simulate(
     Args:
         scenario: A TOML file, or a scenario that was read already.
         out: New folder of the run; ``runs/<name>`` (or the next free name) by default.
+        ledger: The ledger of all runs on the same people, made if it is missing; by
+            default a fresh one in the run folder, which knows of no other run.
         overrides: ``section.key=value``, as for ``fedpref simulate --set``.
         carry: The road that messages take.
         tell: Called with progress.
@@ -81,16 +101,35 @@ def simulate(
     if not isinstance(scenario, Scenario):
         scenario = config.read(Path(scenario), overrides)
     folder = RunFolder.create(_free(scenario.run.name) if out is None else Path(out))
+    stored = OWN if ledger is None else str(Path(ledger).resolve())
     try:
         tell(Progress("set-up", "data, model and privacy plan"))
         setup = prepare(scenario)
-        folder.write_text(_SCENARIO, scenario.to_toml())
-        seal = folder.seal(_sealed(setup, token_hex(16)))
+        with Ledger.open(ledger_path(folder.path, stored)) as opened:
+            run_id = _run_id(scenario)
+            cap = _check(setup, run_id, opened, folder)
+            folder.write_text(_SCENARIO, scenario.to_toml())
+            seal = folder.seal(_sealed(setup, run_id, cap, stored))
+            reserve(setup, run_id, opened, cap)
+            journal = RunJournal(folder, opened, run_id, seal)
+            return _go_on(journal, setup, carry, tell, began)
     except KeyboardInterrupt:
-        raise Interrupted("stopped before the first round; nothing to resume") from None
+        raise Interrupted("stopped before the first round; nothing was asked") from None
     finally:
         folder.discard_if_unused()
-    return _go_on(folder, setup, seal, carry, tell, began)
+
+
+def _check(setup: Setup, run_id: str, ledger: Ledger, folder: RunFolder) -> Cap:
+    try:
+        return check(setup, run_id, ledger.book)
+    except (BudgetError, InputError):
+        folder.remove()  # holds at most a ledger in which nothing was reserved
+        raise
+
+
+def _run_id(scenario: Scenario) -> str:
+    """Random; a seeded run can be told by its name in every ledger."""
+    return ("seeded-" if scenario.run.seed is not None else "") + token_hex(16)
 
 
 def resume(
@@ -118,35 +157,51 @@ def resume(
     folder = RunFolder(path)
     tell(Progress("set-up", "data, model and privacy plan"))
     setup = prepare(scenario)
-    seal = folder.check_seal(_sealed(setup, folder.run_id))
-    return _go_on(folder, setup, seal, carry, tell, began)
+    run_id, stored = folder.identity()
+    ledger = ledger_path(path, stored)
+    if not ledger.is_file():
+        raise IntegrityError(f"--resume {path}: its ledger {ledger} is not there")
+    with Ledger.open(ledger) as opened:
+        cap = wanted_cap(setup, opened.book)
+        seal = folder.check_seal(_sealed(setup, run_id, cap, stored))
+        reserve_again(setup, run_id, opened, begun=folder.has_begun)
+        journal = RunJournal(folder, opened, run_id, seal)
+        return _go_on(journal, setup, carry, tell, began)
 
 
 def _go_on(
-    folder: RunFolder,
-    setup: Setup,
-    seal: bytes,
-    carry: Carry,
-    tell: Tell,
-    began: float,
+    journal: RunJournal, setup: Setup, carry: Carry, tell: Tell, began: float
 ) -> Result:
-    entropy = _entropy(setup.scenario)
-    ready = time.perf_counter()
+    folder = journal.folder
     try:
-        trained = _train(folder, setup, seal, carry, tell)
-        finished = time.perf_counter()
-        evaluation = compare(
-            setup,
-            trained.state.released,
-            entropy=entropy,
-            tell=lambda name: tell(Progress("evaluation", name)),
-        )
+        return _finish(journal, setup, carry, tell, began)
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped; what was finished is kept, go on with: "
             f"fedpref simulate --resume {folder.path}"
         ) from None
-    _save_model(folder, setup, trained.state.released)
+
+
+def _finish(
+    journal: RunJournal, setup: Setup, carry: Carry, tell: Tell, began: float
+) -> Result:
+    folder = journal.folder
+    ready = time.perf_counter()
+    trained = _train(journal, setup, carry, tell)
+    finished = time.perf_counter()
+    if not trained.state.round:
+        raise TooFewSurvivors(
+            f"{folder.path}: every planned round was given up, so there is no model; "
+            "start a new run with more devices"
+        )
+    evaluation = compare(
+        setup,
+        trained.state.released,
+        entropy=_entropy(setup.scenario),
+        tell=lambda name: tell(Progress("evaluation", name)),
+    )
+    description = {"scenario": setup.scenario.run.name, "plan": setup.plan.digest.hex()}
+    saved.save(setup.model, trained.state.released, folder.path, description)
     folder.write_json("evaluation.json", evaluation)
     timing = {
         "setup_s": ready - began,
@@ -164,27 +219,24 @@ def _finished(path: Path, failures: int) -> Result:
     return Result(path, json.loads((path / "report.json").read_text()), failures)
 
 
-def _sealed(setup: Setup, run_id: str) -> dict[str, Any]:
+def _sealed(setup: Setup, run_id: str, cap: Cap, stored: str) -> dict[str, Any]:
+    """``plan.json`` of a run that is reserved under ``cap``."""
     scenario = setup.scenario
-    return plan_json(setup.plan, _entropy(scenario), scenario.to_toml(), run_id)
+    return plan_json(
+        setup.plan,
+        _entropy(scenario),
+        scenario.to_toml(),
+        run_id,
+        in_words(cap, stored),
+    )
 
 
-def _save_model(folder: RunFolder, setup: Setup, model: Float) -> None:
-    description = {"scenario": setup.scenario.run.name, "plan": setup.plan.digest.hex()}
-    saved.save(setup.model, model, folder.path, description)
-
-
-def _train(
-    folder: RunFolder,
-    setup: Setup,
-    seal: bytes,
-    carry: Carry,
-    tell: Tell,
-) -> Trained:
-    state = folder.load_state(seal)
-    rows = folder.read_lines("metrics.jsonl", state.round if state else 0)
-    if state and len(rows) < state.round:  # stopped between the state and its row
-        last = describe(state, setup, seconds=0.0)
+def _train(journal: RunJournal, setup: Setup, carry: Carry, tell: Tell) -> Trained:
+    folder, state = journal.folder, journal.recover()
+    reached = 0 if state is None else state.round
+    rows = [r for r in folder.read_lines("metrics.jsonl") if r["round"] <= reached]
+    if state and (not rows or rows[-1]["round"] < reached):
+        last = describe(state, setup, seconds=0.0)  # stopped before its row was written
         rows.append(_metrics(last, heldout_accuracy(setup, state.released)))
     every = setup.scenario.evaluate.every
 
@@ -199,8 +251,8 @@ def _train(
         setup,
         entropy=_entropy(setup.scenario),
         carry=carry,
+        journal=journal,
         state=state,
-        save=lambda reached: folder.save_state(reached, seal),
         on_round=on_round,
     )
 

@@ -3,12 +3,20 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fedpref.core.entropy import Entropy
 from fedpref.core.types import Adversary
-from fedpref.rounds.server import Send, ServerState, run_round, start
+from fedpref.rounds.server import Journal, Send, ServerState, run_round, start
 from fedpref.simulation.setup import Setup, client_gradients
 from fedpref.transport.in_process import Carry, SimulatedDevice
+
+
+class Diary(Journal, Protocol):
+    """A journal that also knows which round comes next."""
+
+    def next_round(self) -> int:
+        """From 1; beyond the planned rounds when the run is over."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ def train(
     *,
     entropy: Entropy,
     carry: Carry,
+    journal: Diary,
     state: ServerState | None = None,
-    save: Callable[[ServerState], None] = lambda state: None,
     on_round: Callable[[Round, ServerState], None] = lambda done, state: None,
 ) -> Trained:
     """Run the planned rounds that are left after ``state``.
@@ -45,8 +53,8 @@ def train(
         setup: People, model and plan.
         entropy: Source of noise.
         carry: The road.
+        journal: Charges each round before it is released; knows which comes next.
         state: Where to go on; ``None`` starts at the beginning.
-        save: Makes a state durable; called before and after each release.
         on_round: Told about each finished round.
 
     Raises:
@@ -55,22 +63,23 @@ def train(
     optimiser = setup.scenario.server.build()
     current = start(setup.model.initial(), optimiser) if state is None else state
     devices = {
-        number: SimulatedDevice(setup.plan, gradient, current.round)
+        number: SimulatedDevice(setup.plan, gradient, journal.next_round() - 1)
         for number, gradient in enumerate(client_gradients(setup).values(), start=1)
     }
 
     def drive(send: Send) -> None:
         nonlocal current
-        while current.round < setup.plan.spec.rounds:
+        while (number := journal.next_round()) <= setup.plan.spec.rounds:
             begun = time.perf_counter()
             current = run_round(
+                number,
                 current,
                 plan=setup.plan,
                 optimiser=optimiser,
                 average_last=setup.scenario.server.average_last,
                 entropy=entropy,
                 send=send,
-                save=save,
+                journal=journal,
             )
             on_round(describe(current, setup, time.perf_counter() - begun), current)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_epsilon_is_the_price_of_the_raw_events(adapted) -> None:
         Unit.USER,
         Relation.ZERO_OUT,
         exact["sensitivity_squared"],
-        exact["noise_stddev_grid"] ** 2,
+        Fraction(exact["noise_stddev_grid"]) ** 2,
         exact["spec"]["coordinates"],
     )
     spent = epsilon([event] * exact["spec"]["rounds"], plan["delta"])

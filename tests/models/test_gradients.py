@@ -32,7 +32,7 @@ def _distance(found, expected):
     return float((np.linalg.norm(found - expected, axis=1) / lengths).max())
 
 
-@pytest.mark.parametrize("unit", list(Unit))
+@pytest.mark.parametrize("unit", [Unit.USER, Unit.RECORD])
 @pytest.mark.parametrize("dtype", list(TYPES), ids=["float64", "float32"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_pass_equals_the_loop(build, people, objective, family, dtype, unit):
@@ -255,7 +255,7 @@ def test_clipping_records_of_a_person_instead_breaks_the_bound(build, people, so
     records = [*people(8, users=3), *(replace(same, user="user 9") for _ in range(5))]
     without = [r for r in records if r.user != "user 9"]
     worst = {}
-    for unit in Unit:
+    for unit in (Unit.USER, Unit.RECORD):
         rows = unit_gradients(model, softmax, records, unit=unit)
         clip = 0.5 * float(np.linalg.norm(rows, axis=1).min())
         rest = unit_gradients(model, softmax, without, unit=unit)

@@ -67,6 +67,14 @@ def plan():
         "coordinates": 6176,
         "seeded": False,
         "sealed": True,
+        "ledger": {
+            "file": "ledger.db",
+            "own": True,
+            "population": "electricity",
+            "window": "all",
+            "cap": 1.0,
+            "cap_delta": 1e-4,
+        },
     }
 
 

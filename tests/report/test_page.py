@@ -5,7 +5,7 @@ from importlib import resources
 import pytest
 
 from fedpref.report import write
-from fedpref.report.statement import NO_LEDGER, SEEDED
+from fedpref.report.statement import OWN_LEDGER, SEEDED
 
 
 def rendered(run):
@@ -31,7 +31,7 @@ def test_says_what_matters(run):
         "69.4\xa0%",
         "95 % interval 66.3–72.5\xa0%, over people",
         "per person, at delta 1e-5",
-        NO_LEDGER,
+        OWN_LEDGER,
         "against it nothing is promised (epsilon = infinite)",
         "epsilon 1.00 at delta 1e-5 per person",
         "does not beat a private linear head",

@@ -97,8 +97,13 @@ def recorded(run):
 
 def test_rounds_have_to_count_up(make_run):
     rounds = recorded(make_run())
-    with pytest.raises(InputError, match="must count up from 1"):
-        read(make_run("gap", rounds=rounds[1:]))
+    with pytest.raises(InputError, match="must count up"):
+        read(make_run("back", rounds=[rounds[1], rounds[0]]))
+
+
+def test_a_round_that_was_given_up_leaves_a_gap(make_run):
+    rounds = recorded(make_run())
+    assert len(read(make_run("gap", rounds=rounds[1:])).rounds) == len(rounds) - 1
 
 
 def test_stopped_early_is_fine(make_run):

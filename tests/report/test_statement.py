@@ -6,7 +6,7 @@ import pytest
 
 from fedpref.core.types import Noise
 from fedpref.report import read, statement
-from fedpref.report.statement import NO_LEDGER, SEEDED, WORDS, best_guess
+from fedpref.report.statement import OWN_LEDGER, SEEDED, WORDS, best_guess
 
 INFINITE = {"server": "inf", "outsider": "inf"}
 
@@ -14,7 +14,7 @@ INFINITE = {"server": "inf", "outsider": "inf"}
 def test_central(run):
     found = statement(read(run))
     assert found["summary"] == [
-        NO_LEDGER,
+        OWN_LEDGER,
         "The server sees every update: against it nothing is promised "
         "(epsilon = infinite).",
         "Against everybody who sees only the released model: epsilon 1.00 at delta "
@@ -27,7 +27,7 @@ def test_central(run):
     assert outsider["holds"]
     assert outsider["accountant"] == "pld"
     assert found["private"]
-    assert found["enforced_by_ledger"] is False
+    assert found["enforced_by_ledger"] is True
     assert found["audit"] is None
     assert found["relation"] == "zero-out"
     assert found["sampler"].startswith("none")
@@ -38,7 +38,7 @@ def test_central(run):
 
 def test_a_seed_takes_the_promise_away(make_run):
     found = statement(read(make_run(plan={"seeded": True})))
-    assert found["summary"][:2] == [NO_LEDGER, SEEDED]
+    assert found["summary"][:2] == [OWN_LEDGER, SEEDED]
     assert "nothing is promised" in found["summary"][-1]
     assert not found["private"]
     assert not found["adversaries"]["outsider"]["holds"]

@@ -18,27 +18,48 @@ from fedpref.transport.in_process import SimulatedDevice, carry
 PLAIN = sgd(lr=1.0, momentum=0.0)
 
 
+class Diary:
+    """A journal in memory that remembers what happened, in order."""
+
+    def __init__(self, pending=None):
+        self.events, self.kept = [], pending
+
+    def pending(self, round_):
+        return self.kept
+
+    def charge(self, round_, noisy):
+        self.events.append(("charge", round_))
+        self.kept = noisy
+
+    def settle(self, state):
+        self.events.append(("settle", state.round))
+
+    def give_up(self, round_, survivors):
+        self.events.append(("give up", round_, survivors))
+
+
 def one_round(plan, endpoints, *, state=None, optimiser=PLAIN, entropy=None, **kwargs):
-    """One round; returns the new state and what was saved on the way."""
-    saved, out = [], []
+    """One round; returns the new state and the journal."""
+    diary, out = kwargs.pop("diary", None) or Diary(), []
     if state is None:
         state = start(np.zeros(plan.spec.coordinates), optimiser)
 
     def drive(send):
         out.append(
             run_round(
+                state.round + 1,
                 state,
                 plan=plan,
                 optimiser=optimiser,
                 average_last=kwargs.pop("average_last", 0.0),
                 entropy=entropy or SeededEntropy(1),
                 send=kwargs.pop("send", send),
-                save=saved.append,
+                journal=diary,
             )
         )
 
     carry(endpoints, drive)
-    return out[0], saved
+    return out[0], diary
 
 
 def devices(plan, gradients):
@@ -51,7 +72,7 @@ def test_the_step_is_the_sum_over_a_public_constant(make_plan, toward) -> None:
     state, _ = one_round(plan, devices(plan, [toward(g) for g in goals]))
     expected = np.sum(goals, axis=0) / (4 * 2.0)
     assert state.model == pytest.approx(expected, abs=1e-6)
-    assert (state.round, state.charged, state.survivors) == (1, 1, 4)
+    assert (state.round, state.survivors) == (1, 4)
 
 
 def test_missing_people_shrink_the_step_and_are_not_divided_away(
@@ -65,41 +86,49 @@ def test_missing_people_shrink_the_step_and_are_not_divided_away(
     assert state.survivors == 2
 
 
-def test_too_few_survivors_release_and_charge_nothing(make_plan, toward) -> None:
-    plan = make_plan(min_survivors=0.75)
+def test_too_few_survivors_release_nothing(make_plan, toward) -> None:
+    plan, diary = make_plan(min_survivors=0.75), Diary()
     endpoints = devices(plan, [toward([1, 0, 0])] * 2)
     with pytest.raises(TooFewSurvivors, match=r"survivors = 2, must be >= 3"):
-        one_round(plan, endpoints)
+        one_round(plan, endpoints, diary=diary)
+    assert diary.events == [("give up", 1, 2)]
 
 
-def test_the_charge_is_saved_before_the_release(make_plan, toward, monkeypatch) -> None:
+def test_the_charge_comes_before_the_release(make_plan, toward) -> None:
     plan = make_plan()
-    _, saved = one_round(plan, devices(plan, [toward([1, 0, 0])] * 4))
-    assert [(s.charged, s.round) for s in saved] == [(1, 0), (1, 1)]
-    assert not saved[0].model.any()
+    _, diary = one_round(plan, devices(plan, [toward([1, 0, 0])] * 4))
+    assert diary.events == [("charge", 1), ("settle", 1)]
 
-    from fedpref.rounds import server
 
-    def crash(*args, **kwargs):
-        raise RuntimeError("power cut")
+def test_a_charge_that_is_refused_releases_nothing(make_plan, toward) -> None:
+    class Refusing(Diary):
+        def charge(self, round_, noisy):
+            raise RuntimeError("over budget")
 
-    monkeypatch.setattr(server, "add_gaussian", crash)
-    kept = []
-    endpoints = devices(plan, [toward([1, 0, 0])] * 4)
-    with pytest.raises(RuntimeError, match="power cut"):
-        carry(
-            endpoints,
-            lambda send: run_round(
-                start(np.zeros(3), PLAIN),
-                plan=plan,
-                optimiser=PLAIN,
-                average_last=0.0,
-                entropy=OsEntropy(),
-                send=send,
-                save=kept.append,
-            ),
-        )
-    assert [(s.charged, s.round) for s in kept] == [(1, 0)]
+    plan, diary = make_plan(), Refusing()
+    with pytest.raises(RuntimeError, match="over budget"):
+        one_round(plan, devices(plan, [toward([1, 0, 0])] * 4), diary=diary)
+    assert not diary.events
+
+
+def test_a_round_that_was_charged_is_finished_with_the_same_sum(
+    make_plan, toward
+) -> None:
+    """After a crash nobody is asked again, and no fresh noise is drawn."""
+    plan = make_plan()
+    state, diary = one_round(
+        plan, devices(plan, [toward([1, 0, 0])] * 4), entropy=OsEntropy()
+    )
+
+    def nobody(request):
+        raise AssertionError("devices must not be asked again")
+
+    again, later = one_round(
+        plan, {1: nobody}, diary=Diary(diary.kept), entropy=OsEntropy()
+    )
+    assert np.array_equal(again.model, state.model)
+    assert again.survivors == 4
+    assert later.events == [("settle", 1)]
 
 
 def forged(plan, update, round_=1, digest=None):

@@ -1,0 +1,155 @@
+"""Rows of the privacy ledger: canonical bodies, chained so that nothing can change.
+
+Guarantees: h_n = SHA-256(h_{n-1} || SHA-256(row_n)); a body has exactly one byte form,
+and events in it are exact rationals. Does not give: a meaning; ``fedpref.core.ledger``
+says which rows may follow which.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from fedpref.core.accounting import epsilon_of
+from fedpref.core.events import Event, from_json, to_json
+from fedpref.core.types import Adversary, Relation, Unit
+
+SCHEMA = 1
+GENESIS = bytes(32)
+
+
+class Kind(StrEnum):
+    """What a row says."""
+
+    OPENED = "opened"
+    RESERVED = "reserved"
+    UNMASKING = "unmasking"
+    RELEASED = "released"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One link of the chain; ``body`` is canonical JSON, ``head`` the hash after it."""
+
+    seq: int
+    kind: Kind
+    body: str
+    head: bytes
+
+
+@dataclass(frozen=True)
+class Cap:
+    """What may be spent on one population in one data window, for one unit.
+
+    ``epsilon`` binds the total against ``against``; ``delta`` binds the sum of the
+    deltas of all plans.
+    """
+
+    population: str
+    window: str
+    unit: Unit
+    relation: Relation
+    against: Adversary
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A sealed plan: everything that it will release, by adversary, and its delta."""
+
+    run: str
+    plan: str
+    unit: Unit
+    relation: Relation
+    rounds: int
+    per_round: Mapping[Adversary, Event]
+    delta: float
+
+    def epsilon(self, adversary: Adversary, rounds: int | None = None) -> float:
+        """Price of ``rounds`` rounds (all by default) against ``adversary``."""
+        count = self.rounds if rounds is None else rounds
+        return epsilon_of(((self.per_round[adversary], count),), self.delta).epsilon
+
+
+def next_row(seq: int, head: bytes, kind: Kind, body: Mapping[str, Any]) -> Row:
+    """The row that follows number ``seq``, whose head is ``head``."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    row = Row(seq + 1, kind, text, b"")
+    return replace(row, head=link(head, row))
+
+
+def link(previous: bytes, row: Row) -> bytes:
+    """The head after ``row``, given the head before it."""
+    content = json.dumps([SCHEMA, row.seq, row.kind, row.body]).encode()
+    return sha256(previous + sha256(content).digest()).digest()
+
+
+def _number(value: float) -> str:
+    """Exact and readable: repr of a float reads back to the same float."""
+    return repr(float(value))
+
+
+def cap_json(cap: Cap) -> dict[str, Any]:
+    """Body of the row that opens a cap."""
+    return {
+        "schema": SCHEMA,
+        "population": cap.population,
+        "window": cap.window,
+        "unit": cap.unit,
+        "relation": cap.relation,
+        "against": cap.against,
+        "epsilon": _number(cap.epsilon),
+        "delta": _number(cap.delta),
+    }
+
+
+def cap_from(body: Mapping[str, Any]) -> Cap:
+    """The cap in a body; ValueError, KeyError or TypeError if it is none."""
+    if body["schema"] != SCHEMA:
+        raise ValueError(f"schema = {body['schema']}, must be {SCHEMA}")
+    return Cap(
+        str(body["population"]),
+        str(body["window"]),
+        Unit(body["unit"]),
+        Relation(body["relation"]),
+        Adversary(body["against"]),
+        float(body["epsilon"]),
+        float(body["delta"]),
+    )
+
+
+def reservation_json(plan: Reservation) -> dict[str, Any]:
+    """Body of the row that reserves a plan."""
+    return {
+        "run": plan.run,
+        "plan": plan.plan,
+        "unit": plan.unit,
+        "relation": plan.relation,
+        "rounds": plan.rounds,
+        "per_round": {str(who): to_json(e) for who, e in plan.per_round.items()},
+        "delta": _number(plan.delta),
+    }
+
+
+def reservation_from(body: Mapping[str, Any]) -> Reservation:
+    """The plan in a body; errors as for a cap."""
+    per_round = {Adversary(k): from_json(v) for k, v in body["per_round"].items()}
+    plan = Reservation(
+        str(body["run"]),
+        str(body["plan"]),
+        Unit(body["unit"]),
+        Relation(body["relation"]),
+        int(body["rounds"]),
+        per_round,
+        float(body["delta"]),
+    )
+    events: Sequence[Event] = list(per_round.values())
+    if set(per_round) != set(Adversary) or plan.rounds < 1 or not 0 < plan.delta < 1:
+        raise ValueError("incomplete reservation")
+    if any((e.unit, e.relation) != (plan.unit, plan.relation) for e in events):
+        raise ValueError("events of another unit or relation")
+    return plan

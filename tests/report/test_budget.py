@@ -1,0 +1,329 @@
+"""A ledger in numbers, in words and on its way to another machine."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from math import inf
+
+import pytest
+
+from fedpref.core import ledger as core
+from fedpref.core.events import GaussianSum, NonPrivate, PoissonGaussianSum
+from fedpref.core.ledger import Book, replay
+from fedpref.core.rows import GENESIS, Cap, Reservation, link
+from fedpref.core.types import Adversary, Relation, Unit
+from fedpref.errors import InputError, IntegrityError
+from fedpref.report import budget, budget_plan, budget_rows, budget_statement
+from fedpref.report import cross_check as checks
+
+OUT, SERVER = Adversary.OUTSIDER, Adversary.SERVER
+ZERO = Relation.ZERO_OUT
+NOISE = GaussianSum(Unit.USER, ZERO, 1, Fraction(36), 8)
+BARE = NonPrivate(Unit.USER, ZERO, 8)
+DRAWN = PoissonGaussianSum(Unit.USER, ZERO, Fraction(1, 10), 1, Fraction(4), 8)
+CAP = Cap("people <b>|*", "2026", Unit.USER, ZERO, OUT, 4.0, 1e-4)
+
+
+def plan(run: str, rounds: int, event=NOISE) -> Reservation:
+    events = {OUT: event, SERVER: BARE}
+    return Reservation(run, "p", Unit.USER, ZERO, rounds, events, 1e-5)
+
+
+def build(*steps) -> tuple:
+    """Rows of a ledger, each step a function of the book so far."""
+    rows, book = [], Book()
+    for step in steps:
+        rows.append(step(book))
+        book = replay(rows[-1:], book)
+    return tuple(rows)
+
+
+def a_round(run: str, number: int) -> list:
+    return [
+        lambda book: core.unmask(book, run, number, f"d{number}"),
+        lambda book: core.release(book, run, number, f"m{number}"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return build(
+        lambda book: core.open_cap(book, CAP),
+        lambda book: core.reserve(book, plan("first", 4)),
+        *a_round("first", 1),
+        lambda book: core.abort(book, "first", 2, refund=True),
+        *a_round("first", 2),
+        lambda book: core.reserve(book, plan("second", 3)),
+        *a_round("second", 1),
+        lambda book: core.unmask(book, "second", 2, "d"),
+    )
+
+
+@pytest.fixture(scope="module")
+def book(rows):
+    return replay(rows)
+
+
+def test_spent_reserved_and_left_add_up(book) -> None:
+    user = budget.overview(book)["units"]["user"]
+    first, second = plan("first", 4), plan("second", 3)
+    spent = first.epsilon(OUT, 2) + second.epsilon(OUT, 2)
+    reserved = first.epsilon(OUT) + second.epsilon(OUT)
+    assert user["spent"] == {"outsider": pytest.approx(spent), "server": "inf"}
+    assert user["reserved"] == {"outsider": pytest.approx(reserved), "server": "inf"}
+    assert user["left"] == {"outsider": pytest.approx(4.0 - reserved), "server": None}
+    assert user["delta"] == pytest.approx(2e-5)
+    assert (user["relation"], user["rounds"]) == ("zero-out", 4)
+    assert budget.overview(book)["head"] == f"{book.seq}:{book.head.hex()}"
+    json.dumps(budget.overview(book), allow_nan=False)
+
+
+def test_runs_say_how_far_they_are(book) -> None:
+    first, second = budget.runs(book, Unit.USER)
+    assert (first["rounds_charged"], first["rounds_planned"]) == (2, 4)
+    assert first["refunded"] == 1
+    assert "2 rounds to go" in first["state"]
+    assert "charged and not released" in second["state"]
+
+
+def test_burn_down_ends_at_what_is_spent(book) -> None:
+    points = budget.burn_down(book, Unit.USER)
+    assert [(p.run, p.rounds) for p in points] == [
+        ("first", 1),
+        ("first", 2),
+        ("second", 1),
+        ("second", 2),
+    ]
+    assert points[-1].spent == pytest.approx(book.spent(Unit.USER, OUT), rel=1e-12)
+    spent = [point.spent for point in points]
+    assert spent == sorted(spent)
+    assert all(p.left == pytest.approx(4.0 - p.spent) for p in points)
+
+
+def test_a_thousand_rounds_are_drawn_with_a_few_points() -> None:
+    many = [step for n in range(1, 61) for step in a_round("a", n)]
+    book = replay(
+        build(
+            lambda book: core.open_cap(book, CAP),
+            lambda book: core.reserve(
+                book, plan("a", 60, replace(NOISE, variance=Fraction(900)))
+            ),
+            *many,
+        )
+    )
+    assert len(budget.burn_down(book, Unit.USER)) == budget.POINTS
+
+
+def test_one_more_run(book) -> None:
+    left = book.left(Unit.USER, OUT)
+    fits = budget.next_run(book, Unit.USER, {OUT: left / 2, SERVER: inf}, 1e-5)
+    assert fits["fits"]
+    assert "it fits" in budget.next_run_words(fits)
+    dear = budget.next_run(book, Unit.USER, {OUT: left * 1.01, SERVER: inf}, 1e-5)
+    assert not dear["fits"]
+    assert "would be refused" in budget.next_run_words(dear)
+    delta = budget.next_run(book, Unit.USER, {OUT: left / 2, SERVER: inf}, 1e-4)
+    assert not delta["fits"]
+    with pytest.raises(InputError, match="no cap for unit = record"):
+        budget.next_run(book, Unit.RECORD, {OUT: 1.0}, 1e-5)
+
+
+# --- rows ---------------------------------------------------------------------------
+
+
+def test_exports_come_back_as_they_went_out(rows) -> None:
+    assert budget_rows.from_jsonl(budget_rows.to_jsonl(rows)) == rows
+    assert budget_rows.from_csv(budget_rows.to_csv(rows)) == rows
+    assert budget_rows.verified(rows) == replay(rows)
+
+
+def rechained(rows):
+    """A forger's best: every hash after the change made anew."""
+    head, made = GENESIS, []
+    for seq, row in enumerate(rows, 1):
+        row = replace(row, seq=seq)
+        head = link(head, row)
+        made.append(replace(row, head=head))
+    return tuple(made)
+
+
+def edited(rows):
+    body = rows[1].body.replace('"rounds":4', '"rounds":3')
+    assert body != rows[1].body
+    return (rows[0], replace(rows[1], body=body), *rows[2:])
+
+
+@pytest.mark.parametrize(
+    ("harm", "needle"),
+    [
+        (edited, "row 2 was edited"),
+        (lambda rows: (*rows[:3], *rows[4:]), "row 4 is missing: 1 deleted"),
+        (lambda rows: rows[1:], "row 1 is missing"),
+        (lambda rows: (rows[1], rows[0], *rows[2:]), "row 2 is out of order"),
+        (lambda rows: (*rows[:3], rows[2], *rows[3:]), "row 3 is there more than once"),
+        (
+            lambda rows: (*rows[:3], replace(rows[3], head=rows[2].head), *rows[4:]),
+            "row 4 does not follow",
+        ),
+        (lambda rows: rechained((*rows[:3], *rows[4:])), "not a legal row"),
+    ],
+    ids=["edit", "delete", "first", "reorder", "repeat", "replace", "forged"],
+)
+def test_what_is_wrong_is_named_and_never_repaired(rows, harm, needle) -> None:
+    with pytest.raises(IntegrityError, match=needle) as caught:
+        budget_rows.verified(harm(rows))
+    assert "Nothing was repaired" in str(caught.value)
+
+
+def test_what_can_still_be_trusted_is_said(rows) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        budget_rows.verified((*rows[:3], *rows[4:]))
+    assert f"Rows up to 3 are whole (head 3:{rows[2].head.hex()})" in str(caught.value)
+
+
+def test_a_remembered_head_finds_what_the_chain_cannot(rows) -> None:
+    last = f"{len(rows)}:{rows[-1].head.hex()}"
+    budget_rows.check_head(rows, last)
+    budget_rows.check_head(rows, f"2:{rows[1].head.hex().upper()}")
+    short = rows[:-1]
+    budget_rows.verified(short)  # a whole chain: only the head knows
+    with pytest.raises(IntegrityError, match=r"rolled back.* the last 1 are lost"):
+        budget_rows.check_head(short, last)
+    before = replay(short)
+    fork = (*short, core.abort(before, "second", 2, refund=True))
+    budget_rows.verified(fork)
+    with pytest.raises(IntegrityError, match=f"a fork: row {len(rows)}"):
+        budget_rows.check_head(fork, last)
+
+
+@pytest.mark.parametrize("text", ["", "7", "x:00", "1:zz", f"-1:{'0' * 64}", "1:00"])
+def test_a_malformed_head_is_bad_input(rows, text) -> None:
+    with pytest.raises(InputError, match="must be SEQ:HASH"):
+        budget_rows.check_head(rows, text)
+
+
+def test_an_export_that_was_cut_in_a_line(rows) -> None:
+    text = budget_rows.to_jsonl(rows)
+    with pytest.raises(IntegrityError, match=f"line {len(rows)} is not a row"):
+        budget_rows.from_jsonl(text[:-20])
+    table = budget_rows.to_csv(rows)
+    for bad in ("", "a,b\n", table.replace("opened", "other"), table[:-3]):
+        with pytest.raises(IntegrityError, match="cut off, or changed"):
+            budget_rows.from_csv(bad)
+
+
+# --- statement ----------------------------------------------------------------------
+
+
+def test_the_statement_says_who_what_and_how_strongly(book) -> None:
+    found = budget_statement.statement(book)
+    user = found["units"]["user"]
+    outsider, server = user["adversaries"]["outsider"], user["adversaries"]["server"]
+    assert outsider["reserved"] == pytest.approx(book.claimed(Unit.USER, OUT))
+    assert outsider["holds"]
+    assert found["private"]
+    assert (server["reserved"], server["holds"]) == ("inf", False)
+    assert server["in_words"].startswith("Nothing is promised")
+    assert user["cap"] == {"epsilon": 4.0, "delta": 1e-4, "against": "outsider"}
+    assert found["window"] == "2026"
+    assert "does not come back" in found["duration"]
+    text = " ".join(found["summary"])
+    assert "epsilon is infinite" in text
+    assert "never cost more than epsilon 4.00 per user" in text
+    json.dumps(found, allow_nan=False)
+
+
+def test_pages_escape_what_the_ledger_says(book) -> None:
+    found = budget_statement.statement(book)
+    html, markdown = budget_statement.html(found), budget_statement.markdown(found)
+    assert "<b>|" not in html
+    assert "people &lt;b&gt;" in html
+    assert "people \\<b\\>\\|\\*" in markdown
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "## Not protected" in markdown
+
+
+def test_what_is_left_is_never_rounded_up() -> None:
+    assert budget_statement.left(1.00999) == "1.00"
+    assert budget.left_text(0.0) == "0"
+
+
+def one_run(run: str, event, cap=CAP):
+    return replay(
+        build(
+            lambda book: core.open_cap(book, cap),
+            lambda book: core.reserve(book, plan(run, 1, event)),
+        )
+    )
+
+
+def test_a_seeded_run_is_said_to_protect_nobody() -> None:
+    found = budget_statement.statement(one_run("seeded-1", NOISE))
+    assert not found["private"]
+    assert "NOT private" in found["summary"][0]
+    outsider = found["units"]["user"]["adversaries"]["outsider"]
+    assert (outsider["holds"], outsider["best_guess"]) == (False, 1.0)
+    assert "seed" in outsider["in_words"]
+    assert "the runs with a seed" in found["not_protected"][0]
+
+
+def test_no_noise_comes_first_and_is_infinite() -> None:
+    found = budget_statement.statement(one_run("a", BARE, replace(CAP, epsilon=inf)))
+    assert found["summary"][0].startswith("Without noise: epsilon is infinite")
+    assert not found["private"]
+    user = found["units"]["user"]
+    assert user["adversaries"]["outsider"]["reserved"] == "inf"
+    assert user["cap"]["epsilon"] == "inf"
+    assert "No limit is set" in " ".join(found["summary"])
+
+
+def test_a_secret_draw_is_an_assumption_where_it_is_used(book) -> None:
+    drawn = budget_statement.statement(one_run("a", DRAWN))
+    assert budget_statement.SECRET_DRAW in drawn["assumptions"]
+    assert "chance 0.1" in drawn["units"]["user"]["mechanisms"][0]
+    plain = budget_statement.statement(book)
+    assert budget_statement.SECRET_DRAW not in plain["assumptions"]
+
+
+def test_an_empty_ledger_promises_nothing() -> None:
+    with pytest.raises(InputError, match="empty"):
+        budget_statement.statement(Book())
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "needle"),
+    [(9.0, "protects little"), (5.0, "Some"), (1.0, "Meaningful")],
+)
+def test_strength_in_words(epsilon, needle) -> None:
+    assert needle in budget_plan.strength(epsilon, 1e-5, Unit.USER)
+
+
+# --- a second opinion ---------------------------------------------------------------
+
+
+def test_other_accountants_agree(book) -> None:
+    pytest.importorskip("prv_accountant")
+    drawn = one_run("drawn", DRAWN)
+    for opinion in (*checks.cross_check(book), *checks.cross_check(drawn)):
+        assert opinion.low is not None
+        assert opinion.high is not None
+        assert opinion.low <= opinion.ours <= opinion.high * 1.02
+        assert opinion.ours <= opinion.rdp * 1.001
+
+
+def test_a_price_below_the_truth_is_found(book, monkeypatch) -> None:
+    pytest.importorskip("prv_accountant")
+    honest = Reservation.epsilon
+    monkeypatch.setattr(
+        Reservation, "epsilon", lambda self, who, rounds=None: 0.97 * honest(self, who)
+    )
+    with pytest.raises(IntegrityError, match=r"run first.*proves to be too little"):
+        checks.cross_check(book)
+
+
+def test_without_the_second_accountant_the_command_is_named(book, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "prv_accountant", None)
+    with pytest.raises(Exception, match=r"pip install 'fedpref\[verify\]'") as caught:
+        checks.cross_check(book)
+    assert caught.value.exit_code == 6
