@@ -17,6 +17,7 @@ from fedpref import config
 from fedpref.config import AdapterSection
 from fedpref.core.entropy import SeededEntropy
 from fedpref.evaluate.metrics import Evaluation, evaluate
+from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, calibrate, prepare, with_adapter
 from fedpref.simulation.training import train
 from fedpref.transport import in_process
@@ -28,7 +29,10 @@ EPSILONS = (0.25, 0.5, 1.0, 2.0, 8.0, None)
 def measure(setup: Setup, epsilon: float | None, seed: int) -> Evaluation:
     """One training and its held-out evaluation."""
     done = train(
-        at(setup, epsilon), entropy=SeededEntropy(seed), carry=in_process.carry
+        at(setup, epsilon),
+        entropy=SeededEntropy(seed),
+        carry=in_process.carry,
+        journal=NoJournal(),
     )
     setup.model.set(done.state.released)
     return evaluate(setup.model.scores, setup.split.heldout)
