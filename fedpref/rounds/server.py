@@ -43,8 +43,8 @@ class Journal(Protocol):
     def settle(self, state: "ServerState") -> None:
         """Record the new state and that it is released."""
 
-    def give_up(self, round_: int, survivors: int) -> None:
-        """Record that the round releases nothing."""
+    def give_up(self, round_: int, received: int) -> None:
+        """Record that the round releases nothing, though so many replies came."""
 
 
 Send = Callable[[bytes], Iterable[tuple[int, bytes]]]
@@ -119,9 +119,9 @@ def run_round(
     noisy = journal.pending(number)
     if noisy is None:
         invitation = encode_invitation(Invitation(number, plan.digest, state.model))
-        total, survivors = _sum(send(invitation), number, plan)
+        total, survivors, received = _sum(send(invitation), number, plan)
         if survivors < plan.min_survivors:
-            journal.give_up(number, survivors)
+            journal.give_up(number, received)
             raise TooFewSurvivors(
                 f"round {number}: survivors = {survivors}, must be >= "
                 f"{plan.min_survivors}; nothing was released"
@@ -147,11 +147,16 @@ def run_round(
 
 def _sum(
     replies: Iterable[tuple[int, bytes]], number: int, plan: PrivacyPlan
-) -> tuple[BoundedSum, int]:
-    """Exact sum of the well-formed contributions within the bound, one a device."""
+) -> tuple[BoundedSum, int, int]:
+    """Exact sum of the well-formed contributions within the bound, one a device.
+
+    With it, how many were added and how many replies came at all.
+    """
     limit = plan.sensitivity_squared
     total, heard = np.zeros(plan.spec.coordinates, np.int64), set[int]()
+    received = 0
     for device, reply in replies:
+        received += 1
         try:
             contribution = decode_contribution(
                 reply, plan=plan.digest, coordinates=plan.spec.coordinates
@@ -162,7 +167,7 @@ def _sum(
         if enrolled and _acceptable(contribution, number, limit):
             total += contribution.update
             heard.add(device)
-    return BoundedSum(total, limit, plan.grid), len(heard)
+    return BoundedSum(total, limit, plan.grid), len(heard), received
 
 
 def _acceptable(contribution: Contribution, number: int, limit: int) -> bool:

@@ -89,9 +89,9 @@ class RunJournal:
         self.folder.save_state(state, self.seal)
         self._released(state)
 
-    def give_up(self, round_: int, survivors: int) -> None:
-        """Abort a round. Uploads were readable, so only an empty one is refunded."""
-        refund = survivors == 0
+    def give_up(self, round_: int, received: int) -> None:
+        """Abort a round. Uploads were readable, so one that got any is not refunded."""
+        refund = received == 0
         self.ledger.append(
             lambda book: core.abort(book, self.run, round_, refund=refund)
         )
@@ -125,7 +125,7 @@ class NoJournal:
         """Count the round."""
         self.rounds = state.round
 
-    def give_up(self, round_: int, survivors: int) -> None:
+    def give_up(self, round_: int, received: int) -> None:
         """Count the round."""
         self.rounds = round_
 

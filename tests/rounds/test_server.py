@@ -94,6 +94,14 @@ def test_too_few_survivors_release_nothing(make_plan, toward) -> None:
     assert diary.events == [("give up", 1, 2)]
 
 
+def test_replies_that_do_not_count_were_received_all_the_same(make_plan) -> None:
+    """The server has read them, so the round must not be refunded."""
+    plan, diary = make_plan(), Diary()
+    with pytest.raises(TooFewSurvivors, match="survivors = 0"):
+        one_round(plan, {1: lambda request: b"junk", 2: lambda r: b""}, diary=diary)
+    assert diary.events == [("give up", 1, 2)]
+
+
 def test_the_charge_comes_before_the_release(make_plan, toward) -> None:
     plan = make_plan()
     _, diary = one_round(plan, devices(plan, [toward([1, 0, 0])] * 4))
