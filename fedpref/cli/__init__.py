@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedpref import __version__
-from fedpref.cli import budget, data, doctor, runs, simulate
+from fedpref.cli import bench, budget, data, doctor, runs, simulate
 from fedpref.errors import FedprefError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(simulate.simulate)
 app.command()(runs.report)
 app.command()(runs.compare)
 app.command()(runs.score)
+app.add_typer(bench.app, name="bench")
 app.add_typer(budget.app, name="budget")
 app.add_typer(data.app, name="data")
 app.command()(doctor.doctor)

@@ -1,4 +1,4 @@
-"""``fedpref budget plan | show | verify | statement | export``: the privacy ledger."""
+"""``fedpref budget plan | show | verify | statement | export | close``: the ledger."""
 
 import json
 from enum import StrEnum
@@ -9,10 +9,10 @@ import typer
 
 from fedpref.core.types import Adversary, Unit
 from fedpref.errors import InputError, IntegrityError, OutputError
-from fedpref.planning import Place, Takes
+from fedpref.questions import Place, Takes
 
 if TYPE_CHECKING:
-    from fedpref.core.ledger import Book
+    from fedpref.core.book import Book
     from fedpref.core.rows import Row
 
 app = typer.Typer(
@@ -75,6 +75,10 @@ def plan(
     colluders: Annotated[
         float | None, typer.Option(help="Bad identities: share below 1, or a count.")
     ] = None,
+    coordinates: Annotated[
+        int | None,
+        typer.Option(help="Distributed: length of the vector. Default: a million."),
+    ] = None,
     keep: Annotated[
         float | None, typer.Option(help="Labels: chance to send it as it is.")
     ] = None,
@@ -87,11 +91,13 @@ def plan(
 
     With --noise label give --epsilon or --keep.
     """
-    from fedpref import planning
+    from fedpref import planning, questions
+    from fedpref.cli.quiet import hush_accountants
     from fedpref.report.budget_plan import plan_json
 
+    hush_accountants()
     answer = planning.solve(
-        planning.Question(
+        questions.Question(
             users=users,
             cohort=cohort,
             unit=unit,
@@ -106,6 +112,7 @@ def plan(
             colluders=colluders,
             keep=keep,
             options=options,
+            coordinates=coordinates,
         )
     )
     if as_json:
@@ -224,6 +231,40 @@ def export(
     _write(write(rows), out)
 
 
+@app.command()
+def close(
+    source: Source,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A run in a ledger, as show --json has it."),
+    ] = None,
+) -> None:
+    """End a plan before its last round; frees the rest under an adaptive cap only."""
+    from fedpref.core import ledger as core
+    from fedpref.store.ledger import Ledger
+
+    name = _run_name(source) if source.is_dir() else run
+    if name is None or (source.is_dir() and run is not None):
+        raise InputError("close: give a run folder, or a ledger and --run NAME")
+    path = _ledger_of(source) if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(f"no ledger at {path}")
+    with Ledger.open(path) as ledger:
+        if name not in ledger.book.accounts:
+            raise InputError(f"--run {name}: not in {path}")
+        ledger.append(lambda book: core.close(book, name))
+        account = ledger.book.accounts[name]
+        held = ledger.book.held(account)
+    typer.echo(f"closed after round {account.charged}; {held} rounds count")
+
+
+def _run_name(run: Path) -> str:
+    try:
+        return str(json.loads((run / "plan.json").read_text())["run_id"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{run}: no plan.json that names a run") from error
+
+
 def _open(source: Path) -> "tuple[tuple[Row, ...], Book]":
     """Rows and verified state of a run's ledger, a ledger, or an export of one."""
     from fedpref.report import budget_rows
@@ -266,7 +307,7 @@ def _ledger_of(run: Path) -> Path:
     if own.exists():
         return own
     try:
-        stored = Path(json.loads((run / "plan.json").read_text())["ledger"]["file"])
+        stored = Path(json.loads((run / "plan.json").read_text())["ledger_file"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{run}: neither a ledger.db nor a plan.json that names one; give the "
@@ -279,16 +320,11 @@ def _next_run(book: "Book", scenario: Path) -> dict[str, Any]:
     """What one more run of ``scenario`` would cost, and whether it fits."""
     from fedpref import config
     from fedpref.report.budget import next_run
+    from fedpref.simulation.budget import reservation
     from fedpref.simulation.setup import prepare
 
-    sealed = prepare(config.read(scenario)).plan
-    prices = sealed.epsilons(sealed.spec.rounds)
-    return next_run(
-        book,
-        sealed.spec.unit,
-        {who: spent.epsilon for who, spent in prices.items()},
-        sealed.delta,
-    )
+    setup = prepare(config.read(scenario))
+    return next_run(book, reservation(setup, "one more run"))
 
 
 def _read(path: Path) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from fedpref.core.ledger import Book
-from fedpref.core.rows import Row
+from fedpref.core.book import Book
+from fedpref.core.rows import Cap, Row
 from fedpref.core.types import Adversary, Unit
 from fedpref.planning import Answer
 from fedpref.report import budget, budget_plan
@@ -64,15 +64,24 @@ def show_book(book: Book, found: dict[str, Any]) -> None:
         console.print(
             f"{cap.population}, {cap.window}: at most epsilon {epsilon(cap.epsilon)} "
             f"per {unit} against the {cap.against}, delta {delta_text(cap.delta)} "
-            f"({cap.relation})"
+            f"({cap.relation}; plans add up: {cap.currency})"
         )
         _totals(console, found["units"][unit.value])
+        _claim(console, cap)
         _runs(console, book, unit)
         _burn_down(console, book, unit)
     if "next_run" in found:
         console.print(budget.next_run_words(found["next_run"]))
     console.print(f"head {found['head']}", soft_wrap=True)
     console.print("Note the head elsewhere: verify --head finds what was taken out.")
+
+
+def _claim(console: Console, cap: Cap) -> None:
+    if cap.currency.adaptive:
+        console.print(
+            "Plans may be chosen by earlier results, so what is promised is the cap; "
+            "left is what one more plan may cost at its delta."
+        )
 
 
 def _totals(console: Console, values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from fedpref.core.types import Record
 from fedpref.errors import InputError, RecordError
 
 if TYPE_CHECKING:
-    from fedpref.report import Row
+    from fedpref.report.compare import Row
 
 Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -37,9 +37,9 @@ _MEASURES: dict[str, Callable[["Row"], str]] = {
 
 def report(run: Run, as_json: AsJson = False) -> None:
     """Write report.html, report.json and statement.json of a run anew."""
-    from fedpref import report as reports
+    from fedpref.report.write import write
 
-    page = reports.write(run)
+    page = write(run)
     if as_json:
         typer.echo((run / "report.json").read_text(), nl=False)
     else:
@@ -51,9 +51,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put runs side by side."""
-    from fedpref import report as reports
+    from fedpref.report.compare import compare as side_by_side
 
-    rows = reports.compare(runs)
+    rows = side_by_side(runs)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows]))
         return

@@ -49,7 +49,8 @@ def simulate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Ledger of all runs on these people. Default: a new one.",
+            help="Ledger of all runs on these people. Default: a new one. With "
+            "--resume: where it lies now.",
         ),
     ] = None,
     transport: Annotated[
@@ -65,8 +66,8 @@ def simulate(
     """Run a scenario with every client on this machine."""
     if (scenario is None) == (resume is None):
         raise InputError("simulate: give either a SCENARIO or --resume RUN")
-    if resume is not None and (out is not None or settings or ledger is not None):
-        raise InputError("simulate --resume: takes no --out, --set or --ledger")
+    if resume is not None and (out is not None or settings):
+        raise InputError("simulate --resume: takes no --out or --set")
     typer.echo(_first_line(ledger, resume), err=as_json)
     result = _run(
         scenario, out, ledger, settings or [], transport, resume, quiet=as_json
@@ -79,9 +80,10 @@ def simulate(
 
 def _first_line(ledger: Path | None, resume: Path | None) -> str:
     if resume is not None:
-        return f"ledger: that of {resume}"
+        return f"ledger: that of {resume}" + (f", now {ledger}" if ledger else "")
     if ledger is not None:
-        return f"ledger: {ledger}, shared by all runs on the same people"
+        found = "" if ledger.exists() else "a new one, "
+        return f"ledger: {ledger}, {found}shared by all runs on the same people"
     return (
         "ledger: a new one in the run folder; it knows of no other run on the same "
         "people (join runs with --ledger FILE)"
@@ -113,30 +115,31 @@ def _run(
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("set-up", total=None)
         from fedpref import simulation
+        from fedpref.cli.quiet import hush_accountants
 
+        hush_accountants()
         carry = _road(transport)
 
         def tell(progress: "Progress") -> None:
             _tell(bar, task, progress)
 
         if resume is not None:
-            return simulation.resume(resume, carry=carry, tell=tell)
+            return simulation.resume(resume, ledger=ledger, carry=carry, tell=tell)
         assert scenario is not None
         return simulation.simulate(
             scenario, out, ledger=ledger, overrides=settings, carry=carry, tell=tell
         )
 
 
-def _road(transport: Road) -> "Carry":
-    if transport is Road.flower:
-        for name, value in _QUIET_FLOWER.items():
-            os.environ.setdefault(name, value)
-        from fedpref.transport.flower import apps
+def _road(transport: Road) -> "Carry | None":
+    """The road that was asked for; None leaves the number of processes to the run."""
+    if transport is Road.in_process:
+        return None
+    for name, value in _QUIET_FLOWER.items():
+        os.environ.setdefault(name, value)
+    from fedpref.transport.flower import apps
 
-        return apps.carry
-    from fedpref.transport import in_process
-
-    return in_process.carry
+    return apps.carry
 
 
 def _tell(bar: "Bar", task: Any, progress: "Progress") -> None:
@@ -185,9 +188,17 @@ def _privacy(report: Mapping[str, Any]) -> list[str]:
     return [
         f"epsilon per {report['unit']} at delta {report['delta']:g}: "
         f"outsider {number(epsilon['outsider'])}, server {number(epsilon['server'])}"
-        + (" (it sees every update)" if report["noise"] == "central" else ""),
+        + _about_the_server(report),
         *(["seeded: reproducible and NOT private"] if report["seeded"] else []),
     ]
+
+
+def _about_the_server(report: Mapping[str, Any]) -> str:
+    if report["noise"] in ("central", "none"):
+        return " (it sees every update)"
+    if not report["masked"]:
+        return " (as if run with the protocol; this run summed without masks)"
+    return ""
 
 
 def _range(low: float, high: float) -> str:

@@ -6,8 +6,7 @@ err on the side of a larger epsilon; what the noise sampler cannot reach is take
 delta.
 
 Does not give: a price for choices made after seeing earlier releases. The list must be
-fixed before the first release, or one of the currencies at the end be used, of which
-the cap is (docs/guarantees/accounting.md).
+fixed before the first release; ``fedpref.core.currencies`` is for when it was not.
 """
 
 from collections import Counter
@@ -15,23 +14,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, exp, inf, isfinite, log, log1p, sqrt
+from math import ceil, exp, inf, isfinite, log
 
 from fedpref.core import composition
-from fedpref.core.composition import Counts, Gaussian, Mechanism, Response
+from fedpref.core.composition import Counts, Gaussian, Mechanism, Response, Skellam
 from fedpref.core.events import (
     Event,
     GaussianSum,
     NonPrivate,
     PoissonGaussianSum,
+    PoissonSkellamSum,
     RandomisedResponse,
+    SkellamSum,
 )
-from fedpref.core.noise import tail_mass
+from fedpref.core.gaussian import gaussian_epsilon, mu_squared
+from fedpref.core.noise import sampler_error, tail_mass
+from fedpref.core.skellam import draws, twin
+from fedpref.core.skellam import price as skellam_price
 from fedpref.errors import PlanError, UnsupportedEvent
 
 INTERVAL = 1e-4
 """Grid of the privacy loss distributions; a coarser one is faster and prices higher."""
 
+MOST_SHARES = 2**20
+"""Devices that add a share of noise to one sum, at most."""
+
+SKELLAMS = (SkellamSum, PoissonSkellamSum)
+
+_UP = 1 + 2.0**-50
 _LARGEST_MULTIPLIER = 1e5
 _RELATIVE_PRECISION = 1e-5
 _LARGEST_BY_PLD = 200.0
@@ -62,8 +72,12 @@ def epsilon_of(
         interval: Grid of the privacy loss distributions; 1e-3 is ten times as fast.
 
     Returns:
-        The smallest of the totals by PLD, by RDP and, where nothing but randomised
-        response happened, by adding the epsilons (``pure``).
+        Where nothing but unsampled Gaussian sums happened the exact epsilon
+        (``exact``). Otherwise the smallest of the totals by PLD, by RDP and, where
+        nothing but randomised response happened, by adding the epsilons (``pure``).
+        With Skellam noise in the list: the smaller of the totals by RDP (``rdp``) and
+        by comparison with Gaussian noise, which is priced in one of these ways
+        (``comparison+exact``, ``comparison+pld``, ``comparison+rdp``).
 
     Raises:
         UnsupportedEvent: An event for which we have no bound, or events of different
@@ -80,26 +94,25 @@ def epsilon_of(
             f"delta = {delta}, must be >= 0 and < 1; interval = {interval}, must be "
             "> 0 and <= 0.01"
         )
-    happened = _checked(counts)
+    happened = checked(counts)
     if not happened:
         return Spent(0.0, None)
     if any(isinstance(event, NonPrivate) for event, _ in happened):
         return Spent(inf, None)
-    missing = sum(
-        count * tail_mass(event.coordinates)
-        for event, count in happened
-        if not isinstance(event, RandomisedResponse)
-    )
-    return _total(_mechanisms(happened), delta, missing, interval, _pure(happened))
+    if any(isinstance(event, SKELLAMS) for event, _ in happened):
+        return _with_skellam(tuple(happened), delta, interval)
+    return _without_skellam(happened, delta, interval, unreachable(happened))
 
 
 def forget() -> None:
     """Empty every cache; prices stay the same."""
+    _exact.cache_clear()
     _total.cache_clear()
+    _with_skellam.cache_clear()
     composition.forget()
 
 
-def _checked(counts: Sequence[tuple[Event, int]]) -> list[tuple[Event, int]]:
+def checked(counts: Sequence[tuple[Event, int]]) -> list[tuple[Event, int]]:
     """Those that happened at least once, if they may be added at all."""
     for event, count in counts:
         if not isinstance(event, Event):
@@ -112,14 +125,32 @@ def _checked(counts: Sequence[tuple[Event, int]]) -> list[tuple[Event, int]]:
     return happened
 
 
-def _mechanisms(happened: Sequence[tuple[Event, int]]) -> Counts:
+def unreachable(counts: Sequence[tuple[Event, int]]) -> float:
+    """Total variation between the releases and those of ideal noise and coins.
+
+    A release of Skellam noise has at most ``MOST_SHARES`` shares, each by a sampler
+    with an error of its own; its secret coins may be off by 2**-64 together.
+    """
+    missing = 0.0
+    for event, count in counts:
+        if isinstance(event, SKELLAMS):
+            missing += count * MOST_SHARES * sampler_error(event.coordinates)
+        elif not isinstance(event, RandomisedResponse | NonPrivate):
+            missing += count * tail_mass(event.coordinates)
+        if isinstance(event, PoissonSkellamSum):
+            missing += count * 2.0**-64
+    return missing
+
+
+def mechanisms(happened: Sequence[tuple[Event, int]]) -> Counts:
     """What bounds each event, in floats on the side of a larger epsilon."""
     total: Counter[Mechanism] = Counter()
     for event, count in happened:
         total[_mechanism(event)] += count
     gaussians = sorted((m, n) for m, n in total.items() if isinstance(m, Gaussian))
     responses = sorted((m, n) for m, n in total.items() if isinstance(m, Response))
-    return (*gaussians, *responses)
+    shares = sorted((m, n) for m, n in total.items() if isinstance(m, Skellam))
+    return (*gaussians, *responses, *shares)
 
 
 def _mechanism(event: Event) -> Mechanism:
@@ -129,6 +160,10 @@ def _mechanism(event: Event) -> Mechanism:
         return Gaussian(event.sampling_rate, event.noise_multiplier)
     if isinstance(event, RandomisedResponse):
         return Response(event.options, event.uniform)
+    if isinstance(event, SKELLAMS):
+        rate = event.sampling_rate if isinstance(event, PoissonSkellamSum) else 1.0
+        square = event.sensitivity_squared * _UP
+        return Skellam(rate, square, event.sensitivity_l1 * _UP, event.variance / _UP)
     raise UnsupportedEvent(f"event = {type(event).__name__}: no bound is known")
 
 
@@ -139,6 +174,57 @@ def _pure(happened: Sequence[tuple[Event, int]]) -> float:
         for event, count in happened
     ]
     return sum(parts) * (1 + len(parts) * 2.0**-50)
+
+
+@lru_cache(maxsize=4096)
+def _with_skellam(
+    happened: tuple[tuple[Event, int], ...], delta: float, interval: float
+) -> Spent:
+    """The smaller total: RDP, or the comparison of the whole list with its twin."""
+    if delta == 0:
+        return Spent(inf, None)
+    missing = unreachable(happened)
+    by_rdp = _without_tail(composition.rdp(mechanisms(happened)), delta, missing)
+    noises = draws([(e, n) for e, n in happened if isinstance(e, SKELLAMS)])
+    others = Counter[Event]()
+    for event, count in happened:
+        others[twin(event) if isinstance(event, SKELLAMS) else event] += count
+    ideal = tuple(others.items())
+
+    def twin_price(delta: float) -> Spent:
+        return _without_skellam(ideal, delta, interval, 0.0)
+
+    def compared(delta: float) -> float:
+        return skellam_price(noises, lambda rest: twin_price(rest).epsilon, delta)
+
+    by_comparison = _without_tail(compared, delta, missing)
+    if by_comparison <= by_rdp and isfinite(by_comparison):
+        return Spent(by_comparison, f"comparison+{twin_price(delta / 2).accountant}")
+    return Spent(by_rdp, "rdp") if isfinite(by_rdp) else Spent(inf, None)
+
+
+def _without_skellam(
+    happened: Sequence[tuple[Event, int]],
+    delta: float,
+    interval: float,
+    missing: float,
+) -> Spent:
+    plain = tuple((e, count) for e, count in happened if isinstance(e, GaussianSum))
+    if len(plain) == len(happened):
+        return _exact(plain, delta, missing)
+    return _total(mechanisms(happened), delta, missing, interval, _pure(happened))
+
+
+@lru_cache(maxsize=4096)
+def _exact(
+    counts: tuple[tuple[GaussianSum, int], ...], delta: float, missing: float
+) -> Spent:
+    """Unsampled Gaussians compose to one, whose epsilon is known exactly."""
+    if delta == 0:
+        return Spent(inf, None)
+    size = mu_squared(counts)
+    total = _without_tail(lambda rest: gaussian_epsilon(size, rest), delta, missing)
+    return Spent(total, "exact") if isfinite(total) else Spent(inf, None)
 
 
 # pure; calibration and progress ask again and again
@@ -219,117 +305,3 @@ def _on_short_grid(multiplier: float) -> Fraction:
     """Rounded up to a fraction short enough to read in a plan."""
     bits = 2**20
     return Fraction(ceil(multiplier * bits), bits)
-
-
-# Currencies for choices that depend on earlier releases
-
-
-def gaussian_mu_squared(counts: Sequence[tuple[Event, int]]) -> Fraction:
-    """Sum of sensitivity squared over variance: the exact size of all releases.
-
-    May be added up while later releases are chosen in the light of earlier ones, as
-    long as the sum stays below a cap that was fixed before the first (Smith and
-    Thakurta 2022). ``gaussian_epsilon`` is the price of the cap.
-
-    Raises:
-        UnsupportedEvent: Another event than an unsampled Gaussian sum, or events of
-            different units or relations.
-
-    >>> from fedpref.core.types import Relation, Unit
-    >>> one = GaussianSum(Unit.USER, Relation.ZERO_OUT, 1, Fraction(81), 16)
-    >>> gaussian_mu_squared([(one, 9)])
-    Fraction(1, 9)
-    """
-    total = Fraction(0)
-    for event, count in _checked(counts):
-        if not isinstance(event, GaussianSum):
-            raise UnsupportedEvent(
-                f"event = {type(event).__name__}: only unsampled Gaussian sums add up "
-                "by their squares; open the cap in Rényi divergence (rdp_at)"
-            )
-        total += count * event.sensitivity_squared / event.variance
-    return total
-
-
-def gaussian_epsilon(mu_squared: Fraction, delta: float) -> float:
-    """Exact epsilon of one Gaussian of that size, rounded up.
-
-    Balle and Wang (2018), theorem 8, solved for epsilon.
-
-    Args:
-        mu_squared: Squared ratio of sensitivity and standard deviation, >= 0.
-        delta: Between 0 and 1; what the sampler's range costs must be taken off before.
-
-    Raises:
-        PlanError: Arguments outside these ranges.
-
-    >>> round(gaussian_epsilon(Fraction(1, 9), 1e-5), 2)
-    1.27
-    """
-    from scipy.optimize import brentq
-    from scipy.special import log_ndtr, ndtr
-
-    if not 0 <= mu_squared < 2**20 or not 0 < delta < 1:
-        raise PlanError(
-            f"mu_squared = {float(mu_squared):g}, must lie in [0, 2**20); "
-            f"delta = {delta}, in (0, 1)"
-        )
-    if mu_squared == 0:
-        return 0.0
-    mu = sqrt(mu_squared) * (1 + 2.0**-50)
-
-    def excess(value: float) -> float:
-        above = ndtr(mu / 2 - value / mu)
-        below = exp(value + log_ndtr(-mu / 2 - value / mu))
-        return float(above - below) / delta - 1
-
-    high = mu * mu / 2 + mu * sqrt(2 * log(1 / delta)) + 1e-9
-    if excess(0.0) <= -1e-9:
-        return 0.0
-    root = brentq(excess, 0.0, high, xtol=1e-12) if excess(0.0) > 0 else 0.0
-    step = 1e-10
-    while excess(root) > -1e-9:  # a margin for what floats lose in the difference
-        root, step = root * (1 + step) + 1e-12, 2 * step
-    return float(root)
-
-
-def rdp_at(counts: Sequence[tuple[Event, int]], order: int) -> float:
-    """Rényi divergence of all releases at one order, which was fixed in advance.
-
-    May be added up while anything about later releases is chosen in the light of
-    earlier ones, as long as the sum stays below a cap fixed before the first (Feldman
-    and Zrnic 2021). ``rdp_epsilon`` is the price of the cap.
-
-    Args:
-        counts: As for ``epsilon_of``.
-        order: An integer >= 2. To use m orders, split delta among them.
-
-    Raises:
-        UnsupportedEvent: As for ``epsilon_of``.
-        PlanError: The order is no integer >= 2.
-    """
-    if type(order) is not int or order < 2:
-        raise PlanError(f"order = {order!r}, must be an integer >= 2")
-    happened = _checked(counts)
-    if any(isinstance(event, NonPrivate) for event, _ in happened):
-        return inf
-    total = composition.rdp_total(_mechanisms(happened), (float(order),))
-    return float(total[0]) * (1 + 2.0**-40)
-
-
-def rdp_epsilon(rdp: float, order: int, delta: float) -> float:
-    """Epsilon of a mechanism with that Rényi divergence at ``order``.
-
-    Canonne, Kamath and Steinke (2020), proposition 12.
-
-    >>> round(rdp_epsilon(0.5, 10, 1e-5), 3)
-    1.418
-    """
-    if type(order) is not int or order < 2 or not 0 < delta < 1 or not rdp >= 0:
-        raise PlanError(
-            f"order = {order!r}, delta = {delta}, rdp = {rdp}: out of range"
-        )
-    if not isfinite(rdp):
-        return inf
-    extra = log1p(-1 / order) - log(delta * order) / (order - 1)
-    return max(0.0, rdp + extra + 2.0**-40)

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from fedpref.core.skellam import divergence, sampled_divergence
 from fedpref.core.types import Float
+from fedpref.errors import UnsupportedEvent
 
 _KEPT = 16
 _OLDEST = 64
@@ -43,7 +45,17 @@ class Response:
     noise: float
 
 
-Mechanism = Gaussian | Response
+@dataclass(frozen=True, order=True)
+class Skellam:
+    """Skellam noise on integers, where a unit is there with probability ``rate``."""
+
+    rate: float
+    sensitivity_squared: float
+    sensitivity_l1: float
+    variance: float
+
+
+Mechanism = Gaussian | Response | Skellam
 Counts = tuple[tuple[Mechanism, int], ...]
 """Every mechanism once, sorted, with how often it ran (at least once)."""
 Curve = Callable[[float], float]
@@ -55,6 +67,9 @@ def pld(counts: Counts, interval: float) -> Curve:
 
     Gaussians that are not sampled compose to one Gaussian exactly (Dong, Roth and Su
     2022, corollary 3.3), so these are added before they meet the grid.
+
+    Raises:
+        UnsupportedEvent: Skellam noise; price its twin (``fedpref.core.skellam``).
     """
     squares, other = _without_plain(counts)
     parts = [_composed(other, interval)] if other else []
@@ -66,10 +81,14 @@ def pld(counts: Counts, interval: float) -> Curve:
 
 
 def rdp(counts: Counts) -> Curve:
-    """Rényi divergences at the usual orders, added, converted at the best of them."""
+    """Rényi divergences at the usual orders, added, converted at the best of them.
+
+    With Skellam noise the orders are whole numbers: its bound is known there only.
+    """
     from dp_accounting.rdp import compute_epsilon
 
-    orders = default_orders()
+    whole = any(isinstance(mechanism, Skellam) for mechanism, _ in counts)
+    orders = WHOLE_ORDERS if whole else default_orders()
     total = rdp_total(counts, orders)
     return lambda delta: float(compute_epsilon(orders, total, delta)[0])
 
@@ -81,6 +100,9 @@ def rdp_total(counts: Counts, orders: tuple[float, ...]) -> Float:
     for mechanism, count in other:
         total += count * np.asarray(_divergences(mechanism, orders))
     return total
+
+
+WHOLE_ORDERS = tuple(float(order) for order in (*range(2, 65), *range(72, 257, 8)))
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +142,8 @@ def _divergences(mechanism: Mechanism, orders: tuple[float, ...]) -> tuple[float
     from dp_accounting import RandomizedResponseDpEvent as Randomised
     from dp_accounting.rdp import RdpAccountant
 
+    if isinstance(mechanism, Skellam):
+        return tuple(_of_skellam(mechanism, int(order)) for order in orders)
     if isinstance(mechanism, Response):
         if mechanism.noise >= 1:
             return (0.0,) * len(orders)
@@ -130,6 +154,14 @@ def _divergences(mechanism: Mechanism, orders: tuple[float, ...]) -> tuple[float
         noise = GaussianDpEvent(mechanism.noise_multiplier)
         accountant.compose(Sampled(mechanism.rate, noise))
     return tuple(float(value) for value in accountant.rdp)
+
+
+def _of_skellam(noise: Skellam, order: int) -> float:
+    def unsampled(order: int) -> float:
+        square, most = noise.sensitivity_squared, noise.sensitivity_l1
+        return divergence(order, square, most, noise.variance)
+
+    return sampled_divergence(order, noise.rate, unsampled)
 
 
 # Privacy loss distributions
@@ -146,6 +178,8 @@ def _once(mechanism: Mechanism, interval: float) -> Any:
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
+    if isinstance(mechanism, Skellam):
+        raise UnsupportedEvent("Skellam noise: its loss distribution is not known here")
     if isinstance(mechanism, Response):
         if mechanism.noise >= 1:
             return distributions.identity(value_discretization_interval=interval)

@@ -6,6 +6,8 @@ or what became of a round of that plan:
     RESERVED -> UNMASKING -> RELEASED
         \\-> ABORTED
 
+or that the plan ended before its last round (CLOSED).
+
 Guarantees: a plan that does not fit under the cap is refused before any row is written;
 a round moves along the arrows only, once; epsilons are derived from the events in the
 rows, never stored; rows of different units never meet; the chain of heads makes any
@@ -19,12 +21,12 @@ Pure: rows in, verdict out. No I/O, no clock.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from math import inf
+from dataclasses import replace
+from math import isfinite
 from typing import Any, TypeVar
 
+from fedpref.core.book import Account, Book, check_fit, room
 from fedpref.core.rows import (
-    GENESIS,
     Cap,
     Kind,
     Reservation,
@@ -36,57 +38,9 @@ from fedpref.core.rows import (
     reservation_from,
     reservation_json,
 )
-from fedpref.core.types import Adversary, Unit
-from fedpref.errors import BudgetError, FedprefError, InputError, IntegrityError
+from fedpref.errors import FedprefError, InputError, IntegrityError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Account:
-    """A reserved plan and how far its rounds have come, one after the other.
-
-    Rounds 1 to ``charged`` were unmasked, or aborted when it was too late for a refund.
-    ``unmasking`` is the digest of what the last of them is about to release, until it
-    is released; ``released`` is the last round that was.
-    """
-
-    reservation: Reservation
-    charged: int = 0
-    released: int = 0
-    unmasking: str | None = None
-    refunded: int = 0
-
-
-@dataclass(frozen=True)
-class Book:
-    """The state that the rows add up to."""
-
-    seq: int = 0
-    head: bytes = GENESIS
-    caps: Mapping[Unit, Cap] = field(default_factory=dict)
-    accounts: Mapping[str, Account] = field(default_factory=dict)
-
-    def of(self, unit: Unit) -> list[Account]:
-        """Every plan about ``unit``, in the order of reservation."""
-        return [a for a in self.accounts.values() if a.reservation.unit is unit]
-
-    def claimed(self, unit: Unit, adversary: Adversary) -> float:
-        """Total over all sealed plans, whole: later plans add by epsilon."""
-        return sum(a.reservation.epsilon(adversary) for a in self.of(unit))
-
-    def spent(self, unit: Unit, adversary: Adversary) -> float:
-        """Total over the rounds that were charged so far."""
-        return sum(a.reservation.epsilon(adversary, a.charged) for a in self.of(unit))
-
-    def delta(self, unit: Unit) -> float:
-        """Sum of the deltas of all sealed plans."""
-        return sum(a.reservation.delta for a in self.of(unit))
-
-    def left(self, unit: Unit, adversary: Adversary) -> float:
-        """What the cap leaves for later plans; the cap binds one adversary only."""
-        cap = self.caps[unit].epsilon
-        return inf if cap == inf else cap - self.claimed(unit, adversary)
 
 
 def open_cap(book: Book, cap: Cap) -> Row:
@@ -101,6 +55,11 @@ def open_cap(book: Book, cap: Cap) -> Row:
     if not cap.epsilon > 0 or not 0 < cap.delta < 1:
         raise InputError(
             f"cap = {cap.epsilon}, delta = {cap.delta}: must be > 0, and delta below 1"
+        )
+    if cap.currency.adaptive and not (isfinite(cap.epsilon) and room(cap) > 0):
+        raise InputError(
+            f"cap = {cap.epsilon}, delta = {cap.delta}: leave no room in currency = "
+            f"{cap.currency}; it needs a finite cap, a larger one for a small order"
         )
     for other in book.caps.values():
         if (other.population, other.window) != (cap.population, cap.window):
@@ -117,18 +76,14 @@ def check_cap(book: Book, cap: Cap) -> None:
     found = book.caps.get(cap.unit)
     if found is None:
         raise InputError(f"the ledger has no cap for unit = {cap.unit}")
+    here, there = cap_json(cap), cap_json(found)
     differ = [
-        f"{name} = {_shown(found, name)} in the ledger, {_shown(cap, name)} here"
-        for name in ("population", "window", "relation", "against", "epsilon", "delta")
-        if getattr(found, name) != getattr(cap, name)
+        f"{name} = {there[name]} in the ledger, {here[name]} here"
+        for name in here
+        if there[name] != here[name]
     ]
     if differ:
         raise InputError("this is another ledger: " + "; ".join(differ))
-
-
-def _shown(cap: Cap, name: str) -> str:
-    value = getattr(cap, name)
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def reserve(book: Book, plan: Reservation) -> Row:
@@ -136,22 +91,13 @@ def reserve(book: Book, plan: Reservation) -> Row:
 
     Raises:
         BudgetError: It does not fit under the cap.
-        InputError: Its run is reserved already, or no cap is open for its unit.
+        InputError: Its run is reserved already, no cap is open for its unit, or the
+            ledger holds plans with a seed and this one has none, or the other way
+            round.
+        UnsupportedEvent: The cap's currency has no bound for its events.
     """
-    row, cap = _reservation_row(book, plan), book.caps[plan.unit]
-    claimed, wanted = book.claimed(plan.unit, cap.against), plan.epsilon(cap.against)
-    if claimed + wanted > cap.epsilon:
-        raise BudgetError(
-            f"epsilon = {wanted:.4g} against the {cap.against} does not fit: of the "
-            f"cap {cap.epsilon:g}, {claimed:.4g} is reserved and "
-            f"{max(0.0, cap.epsilon - claimed):.4g} is left"
-        )
-    deltas = book.delta(plan.unit)
-    if deltas + plan.delta > cap.delta:
-        raise BudgetError(
-            f"delta = {plan.delta:g} does not fit: of the cap {cap.delta:g}, "
-            f"{deltas:g} is reserved"
-        )
+    row = _reservation_row(book, plan)
+    check_fit(book, plan)
     return row
 
 
@@ -189,7 +135,8 @@ def abort(book: Book, run: str, round_: int, *, refund: bool) -> Row:
     Args:
         book: The state so far.
         run: A reserved run.
-        round_: The next round, not charged yet.
+        round_: The next round; or, without a refund, the one that was unmasked and
+            whose sum can no longer be opened.
         refund: True only if nothing can have been learned: nothing was unmasked and,
             in modes without masks, no upload was received. The round may then be tried
             again; otherwise it counts as charged.
@@ -197,9 +144,29 @@ def abort(book: Book, run: str, round_: int, *, refund: bool) -> Row:
     Raises:
         IntegrityError: The round was unmasked: that is never refunded.
     """
-    _check_next(book, run, round_)
+    account = _account(book, run)
+    lost = account.unmasking is not None and round_ == account.charged
+    if refund or not lost:
+        _check_next(book, run, round_)
     body = {"run": run, "round": round_, "refund": refund}
     return _next(book, Kind.ABORTED, body)
+
+
+def close(book: Book, run: str) -> Row:
+    """The row that ends a plan before its last round.
+
+    In an adaptive currency the rounds that were not charged are free again. With sealed
+    plans nothing is: whether to stop may have been decided by what was seen.
+
+    Raises:
+        IntegrityError: The run was never reserved, is closed already, is finished, or
+            has a round that was unmasked and not released.
+    """
+    account = _account(book, run)
+    _check_open(account, run)
+    if account.charged == account.reservation.rounds:
+        raise IntegrityError(f"run {run}: its last round is charged, nothing to close")
+    return _next(book, Kind.CLOSED, {"run": run})
 
 
 _MALFORMED = (
@@ -256,6 +223,13 @@ def _reservation_row(book: Book, plan: Reservation) -> Row:
     """
     if plan.run in book.accounts:
         raise InputError(f"run {plan.run} is reserved already")
+    if any(a.reservation.seeded != plan.seeded for a in book.accounts.values()):
+        here, there = ("a", "no") if plan.seeded else ("no", "a")
+        raise InputError(
+            f"this run has {here} seed and the runs in the ledger have {there} seed; "
+            "noise from a seed protects nobody, so they are never added: name another "
+            "--ledger"
+        )
     cap = book.caps.get(plan.unit)
     if cap is None or cap.relation is not plan.relation:
         raise InputError(f"no cap is open for unit = {plan.unit}, {plan.relation}")
@@ -263,7 +237,11 @@ def _reservation_row(book: Book, plan: Reservation) -> Row:
 
 
 def _step(book: Book, account: Account, row: Row, body: Mapping[str, Any]) -> Account:
-    run, number = body["run"], _typed(body, "round", int)
+    run = body["run"]
+    if row.kind is Kind.CLOSED:
+        _same(close(book, run), row)
+        return replace(account, closed=True)
+    number = _typed(body, "round", int)
     if row.kind is Kind.ABORTED:
         refund = _typed(body, "refund", bool)
     else:
@@ -273,11 +251,11 @@ def _step(book: Book, account: Account, row: Row, body: Mapping[str, Any]) -> Ac
         return replace(account, charged=number, unmasking=digest)
     if row.kind is Kind.RELEASED:
         _same(release(book, run, number, digest), row)
-        return replace(account, unmasking=None, released=number)
+        return replace(account, unmasking=None, released=number, output=digest)
     _same(abort(book, run, number, refund=refund), row)
     if refund:
         return replace(account, refunded=account.refunded + 1)
-    return replace(account, charged=number)
+    return replace(account, charged=number, unmasking=None)
 
 
 def _typed(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
@@ -301,14 +279,20 @@ def _account(book: Book, run: str) -> Account:
 
 def _check_next(book: Book, run: str, round_: int) -> None:
     account = _account(book, run)
-    if account.unmasking is not None:
-        raise IntegrityError(f"run {run}: round {account.charged} is still unmasking")
+    _check_open(account, run)
     if round_ != account.charged + 1:
         raise IntegrityError(
             f"run {run}: round {round_} is not the next one, {account.charged} charged"
         )
     if round_ > account.reservation.rounds:
         raise IntegrityError(f"run {run}: round {round_} is not in the sealed plan")
+
+
+def _check_open(account: Account, run: str) -> None:
+    if account.unmasking is not None:
+        raise IntegrityError(f"run {run}: round {account.charged} is still unmasking")
+    if account.closed:
+        raise IntegrityError(f"run {run}: closed after round {account.charged}")
 
 
 def _next(book: Book, kind: Kind, body: Mapping[str, Any]) -> Row:

@@ -13,10 +13,11 @@ from hashlib import sha256
 from typing import Any
 
 from fedpref.core.accounting import epsilon_of
+from fedpref.core.currencies import SEALED, Currency
 from fedpref.core.events import Event, from_json, to_json
 from fedpref.core.types import Adversary, Relation, Unit
 
-SCHEMA = 1
+SCHEMA = 2
 GENESIS = bytes(32)
 
 
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     UNMASKING = "unmasking"
     RELEASED = "released"
     ABORTED = "aborted"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Row:
 class Cap:
     """What may be spent on one population in one data window, for one unit.
 
-    ``epsilon`` binds the total against ``against``; ``delta`` binds the sum of the
-    deltas of all plans.
+    ``epsilon`` binds the total against ``against``. With sealed plans ``delta`` binds
+    the sum of their deltas; in an adaptive currency it is that of everything.
     """
 
     population: str
@@ -55,11 +57,15 @@ class Cap:
     against: Adversary
     epsilon: float
     delta: float
+    currency: Currency = SEALED
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """A sealed plan: everything that it will release, by adversary, and its delta."""
+    """A sealed plan: everything that it will release, by adversary, and its delta.
+
+    ``seeded``: its noise can be drawn again by whoever knows the seed.
+    """
 
     run: str
     plan: str
@@ -68,6 +74,7 @@ class Reservation:
     rounds: int
     per_round: Mapping[Adversary, Event]
     delta: float
+    seeded: bool = False
 
     def epsilon(self, adversary: Adversary, rounds: int | None = None) -> float:
         """Price of ``rounds`` rounds (all by default) against ``adversary``."""
@@ -84,8 +91,13 @@ def next_row(seq: int, head: bytes, kind: Kind, body: Mapping[str, Any]) -> Row:
 
 def link(previous: bytes, row: Row) -> bytes:
     """The head after ``row``, given the head before it."""
+    return sha256(previous + row_hash(row)).digest()
+
+
+def row_hash(row: Row) -> bytes:
+    """SHA-256 of a row without its head; devices get these to follow the chain."""
     content = json.dumps([SCHEMA, row.seq, row.kind, row.body]).encode()
-    return sha256(previous + sha256(content).digest()).digest()
+    return sha256(content).digest()
 
 
 def _number(value: float) -> str:
@@ -104,6 +116,7 @@ def cap_json(cap: Cap) -> dict[str, Any]:
         "against": cap.against,
         "epsilon": _number(cap.epsilon),
         "delta": _number(cap.delta),
+        "currency": str(cap.currency),
     }
 
 
@@ -119,6 +132,7 @@ def cap_from(body: Mapping[str, Any]) -> Cap:
         Adversary(body["against"]),
         float(body["epsilon"]),
         float(body["delta"]),
+        Currency.parse(str(body["currency"])),
     )
 
 
@@ -132,6 +146,7 @@ def reservation_json(plan: Reservation) -> dict[str, Any]:
         "rounds": plan.rounds,
         "per_round": {str(who): to_json(e) for who, e in plan.per_round.items()},
         "delta": _number(plan.delta),
+        "seeded": plan.seeded,
     }
 
 
@@ -146,7 +161,10 @@ def reservation_from(body: Mapping[str, Any]) -> Reservation:
         int(body["rounds"]),
         per_round,
         float(body["delta"]),
+        body["seeded"],
     )
+    if type(plan.seeded) is not bool:
+        raise TypeError("seeded is neither true nor false")
     events: Sequence[Event] = list(per_round.values())
     if set(per_round) != set(Adversary) or plan.rounds < 1 or not 0 < plan.delta < 1:
         raise ValueError("incomplete reservation")

@@ -4,15 +4,18 @@ Guarantees: every epsilon is derived from the rows of the ledger, never from wha
 report says. Does not verify the rows (``fedpref.report.budget_rows``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isinf, log10
 from typing import Any
 
+from fedpref.core import currencies
 from fedpref.core.accounting import epsilon_of
-from fedpref.core.ledger import Account, Book
+from fedpref.core.book import Account, Book, taken
+from fedpref.core.ledger import reserve
+from fedpref.core.rows import Cap, Reservation
 from fedpref.core.types import Adversary, Unit
-from fedpref.errors import InputError
+from fedpref.errors import BudgetError, InputError
 from fedpref.report.words import delta_text, epsilon_text, number
 
 POINTS = 8
@@ -38,7 +41,9 @@ def overview(book: Book) -> dict[str, Any]:
     """What ``fedpref budget show --json`` prints.
 
     ``reserved`` is the price of all sealed plans, whole, and so includes what is
-    spent; ``left`` is the cap less that, and null where no cap binds.
+    spent; ``left`` is the cap less that, and null where no cap binds. Under a cap in an
+    adaptive currency ``left`` is what one more plan may cost at the cap's delta, and
+    the claim is the cap (``promised``).
     """
     return {
         "units": {unit.value: _unit(book, unit) for unit in book.caps},
@@ -51,6 +56,8 @@ def _unit(book: Book, unit: Unit) -> dict[str, Any]:
         "spent": {who.value: number(book.spent(unit, who)) for who in Adversary},
         "reserved": {who.value: number(book.claimed(unit, who)) for who in Adversary},
         "left": {who.value: number(left(book, unit, who)) for who in Adversary},
+        "promised": {who.value: number(book.promised(unit, who)) for who in Adversary},
+        "currency": str(book.caps[unit].currency),
         "delta": book.delta(unit),
         "relation": book.caps[unit].relation.value,
         "rounds": sum(account.charged for account in book.of(unit)),
@@ -71,6 +78,8 @@ def state(account: Account) -> str:
         return f"round {account.charged} is charged and not released yet"
     if account.charged == planned:
         return "finished"
+    if account.closed:
+        return f"closed after round {account.charged}"
     return f"{planned - account.charged} rounds to go; they stay reserved"
 
 
@@ -85,18 +94,27 @@ def burn_down(book: Book, unit: Unit) -> list[Point]:
     accounts = [a for a in book.of(unit) if a.charged]
     if isinf(cap.epsilon) or isinf(book.spent(unit, cap.against)):
         return []
-    total = sum(account.charged for account in accounts)
-    points, before = [], 0.0
-    for account in accounts:
-        plan, wanted = account.reservation, POINTS * account.charged / total
-        event = plan.per_round[cap.against]
-        spent = plan.epsilon(cap.against, account.charged)
+    total, points = sum(account.charged for account in accounts), []
+    for i, account in enumerate(accounts):
+        run, wanted = account.reservation.run, POINTS * account.charged / total
         for rounds in _some(account.charged, wanted):
-            coarse = epsilon_of([(event, rounds)], plan.delta, interval=_COARSE)
-            here = before + min(spent, coarse.epsilon)
-            points.append(Point(plan.run, rounds, here, cap.epsilon - here))
-        before += spent
+            spent = _spent(cap, accounts[:i], account, rounds)
+            points.append(Point(run, rounds, spent, cap.epsilon - spent))
     return points
+
+
+def _spent(cap: Cap, before: Sequence[Account], account: Account, rounds: int) -> float:
+    """Spent when ``rounds`` rounds of ``account`` were charged after ``before``."""
+    if cap.currency.adaptive:
+        counts = [(a.reservation.per_round[cap.against], a.charged) for a in before]
+        counts.append((account.reservation.per_round[cap.against], rounds))
+        return currencies.price(cap.currency, taken(cap, counts), cap.delta)
+    plan = account.reservation
+    exact = plan.epsilon(cap.against, account.charged)
+    counts = [(plan.per_round[cap.against], rounds)]
+    coarse = epsilon_of(counts, plan.delta, interval=_COARSE).epsilon
+    earlier = sum(a.reservation.epsilon(cap.against, a.charged) for a in before)
+    return earlier + min(exact, coarse)
 
 
 def _some(rounds: int, wanted: float) -> Iterator[int]:
@@ -122,6 +140,8 @@ def runs(book: Book, unit: Unit) -> list[dict[str, Any]]:
                 "rounds_charged": account.charged,
                 "rounds_released": account.released,
                 "refunded": account.refunded,
+                "rounds_held": book.held(account),
+                "seeded": plan.seeded,
                 "state": state(account),
                 "spent": {
                     who.value: number(plan.epsilon(who, account.charged))
@@ -134,26 +154,27 @@ def runs(book: Book, unit: Unit) -> list[dict[str, Any]]:
     return found
 
 
-def next_run(
-    book: Book, unit: Unit, price: Mapping[Adversary, float], delta: float
-) -> dict[str, Any]:
-    """What one more sealed plan at this price would leave.
+def next_run(book: Book, plan: Reservation) -> dict[str, Any]:
+    """What one more sealed plan would cost, and whether it would be accepted.
 
     Raises:
-        InputError: The ledger has no cap for this unit.
+        InputError: The ledger has no cap for its unit.
     """
-    cap = book.caps.get(unit)
+    cap = book.caps.get(plan.unit)
     if cap is None:
-        raise InputError(f"the ledger has no cap for unit = {unit}")
-    rest = book.left(unit, cap.against) - price[cap.against]
+        raise InputError(f"the ledger has no cap for unit = {plan.unit}")
+    try:
+        reserve(book, plan)
+        fits = True
+    except (BudgetError, InputError):
+        fits = False
     return {
-        "unit": unit.value,
+        "unit": plan.unit.value,
         "against": cap.against.value,
-        "epsilon": {who.value: number(value) for who, value in price.items()},
-        "delta": delta,
-        "left_before": number(max(0.0, book.left(unit, cap.against))),
-        "fits": (isinf(cap.epsilon) or rest >= 0)
-        and book.delta(unit) + delta <= cap.delta,
+        "epsilon": {who.value: number(plan.epsilon(who)) for who in Adversary},
+        "delta": plan.delta,
+        "left_before": number(max(0.0, book.left(plan.unit, cap.against))),
+        "fits": fits,
     }
 
 

@@ -11,7 +11,8 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 
-from fedpref.core.ledger import Book, replay
+from fedpref.core.book import Book
+from fedpref.core.ledger import replay
 from fedpref.core.rows import GENESIS, Kind, Row, link
 from fedpref.errors import InputError, IntegrityError
 

@@ -15,8 +15,8 @@ from importlib import import_module
 from math import isinf
 from typing import Any
 
+from fedpref.core.book import Book
 from fedpref.core.events import Event, GaussianSum, PoissonGaussianSum
-from fedpref.core.ledger import Book
 from fedpref.core.types import Adversary
 from fedpref.errors import IntegrityError, SetupError
 

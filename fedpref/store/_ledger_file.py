@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedpref.core.rows import GENESIS, SCHEMA, Kind, Row
 from fedpref.errors import FedprefError, InputError, IntegrityError, OutputError
-from fedpref.store.checkpoints import write_atomic
+from fedpref.store.checkpoints import sync_folder, write_atomic
 
 APPLICATION = 0x46505246  # "FPRF": tells a ledger from any other SQLite file
 WAIT_S = 10
@@ -191,14 +191,6 @@ def _head_line(seq: int, head: bytes) -> bytes:
 def write_head(path: Path, seq: int, head: bytes) -> None:
     """Replace the head copy, durably."""
     write_atomic(beside(path, "head"), _head_line(seq, head))
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

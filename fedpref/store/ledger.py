@@ -20,7 +20,8 @@ from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
-from fedpref.core.ledger import Book, replay
+from fedpref.core.book import Book
+from fedpref.core.ledger import replay
 from fedpref.core.rows import GENESIS, Row
 from fedpref.errors import IntegrityError, OutputError, SetupError
 from fedpref.store._ledger_file import (
@@ -29,7 +30,6 @@ from fedpref.store._ledger_file import (
     check_pages,
     create,
     lost,
-    sync_folder,
     translated,
     write_head,
 )
@@ -37,7 +37,7 @@ from fedpref.store._ledger_file import check_head as check_head
 from fedpref.store._ledger_file import read_head as read_head
 from fedpref.store._ledger_file import read_rows as read_rows
 from fedpref.store._lock import take_lock
-from fedpref.store.checkpoints import remove_leftovers
+from fedpref.store.checkpoints import remove_leftovers, sync_folder
 
 
 class Ledger:

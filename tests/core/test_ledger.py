@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fedpref.core import ledger
+from fedpref.core.book import Book
+from fedpref.core.currencies import Currency
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.ledger import Book, replay
+from fedpref.core.ledger import replay
 from fedpref.core.rows import Cap, Kind, Reservation, Row
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import BudgetError, FedprefError, InputError, IntegrityError
@@ -222,6 +224,29 @@ def test_stopping_early_returns_nothing() -> None:
     assert book.left(Unit.USER, OUTSIDER) == pytest.approx(4.0 - price(3))
 
 
+def test_closing_a_sealed_plan_returns_nothing() -> None:
+    _, book = grow(
+        lambda b: ledger.reserve(b, plan("a", 3)),
+        lambda b: ledger.unmask(b, "a", 1, "d"),
+        lambda b: ledger.release(b, "a", 1, "m"),
+        lambda b: ledger.close(b, "a"),
+        book=opened(),
+    )
+    assert book.accounts["a"].closed
+    assert book.claimed(Unit.USER, OUTSIDER) == price(3)
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_runs_with_and_without_a_seed_are_never_added(seeded) -> None:
+    _, book = grow(
+        lambda b: ledger.reserve(b, replace(plan("a", 1), seeded=seeded)),
+        book=opened(),
+    )
+    with pytest.raises(InputError, match="name another --ledger"):
+        ledger.reserve(book, replace(plan("b", 1), seeded=not seeded))
+    assert ledger.reserve(book, replace(plan("b", 1), seeded=seeded)).seq == 3
+
+
 def test_deltas_add_and_are_capped() -> None:
     book = opened(cap(delta=2.5e-6))
     for run in "ab":
@@ -311,12 +336,12 @@ def test_a_cap_is_compared_by_every_field() -> None:
         "against": SERVER,
         "epsilon": 5.0,
         "delta": 1e-5,
+        "currency": Currency.parse("gaussian"),
     }
     for name, value in changes.items():
         with pytest.raises(InputError, match=name) as refused:
             ledger.check_cap(book, cap(**{name: value}))
-        shown = f"{value:g}" if isinstance(value, float) else value
-        assert str(shown) in str(refused.value)
+        assert str(value) in str(refused.value)
         assert not any(other in str(refused.value) for other in set(changes) - {name})
     with pytest.raises(InputError, match="record"):
         ledger.check_cap(book, cap(Unit.RECORD))
@@ -331,6 +356,7 @@ def arrows() -> dict[str, tuple]:
     unmask = lambda n: lambda b: ledger.unmask(b, "a", n, "d")  # noqa: E731
     release = lambda n: lambda b: ledger.release(b, "a", n, "m")  # noqa: E731
     abort = lambda n, r: lambda b: ledger.abort(b, "a", n, refund=r)  # noqa: E731
+    close = lambda b: ledger.close(b, "a")  # noqa: E731
     one = (reserve, unmask(1))
     done = (*one, release(1))
     return {
@@ -356,6 +382,15 @@ def arrows() -> dict[str, tuple]:
         "refund after abort": ((reserve, abort(1, False)), abort(1, True)),
         "release after refund": ((reserve, abort(1, True)), release(1)),
         "unmask beyond the plan": ((*done, unmask(2), release(2)), unmask(3)),
+        "close unreserved": ((), close),
+        "close while unmasking": (one, close),
+        "close twice": ((reserve, close), close),
+        "close what is finished": ((*done, unmask(2), release(2)), close),
+        "unmask after closing": ((*done, close), unmask(2)),
+        "abort after closing": ((*done, close), abort(2, False)),
+        "refund after closing": ((*done, close), abort(2, True)),
+        "release after closing": ((*done, close), release(1)),
+        "reserve again after closing": ((reserve, close), reserve),
         "abort beyond the plan": ((*done, unmask(2), release(2)), abort(3, True)),
     }
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 import pytest
 
 from fedpref.core import ledger
+from fedpref.core.book import Book
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.ledger import Book, replay
+from fedpref.core.ledger import replay
 from fedpref.core.rows import Cap, Kind, Reservation, Row, link, next_row
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import IntegrityError
@@ -54,6 +55,8 @@ def whole_life() -> tuple[list[Row], Book]:
         lambda b: ledger.reserve(b, plan("b", 1)),
         lambda b: ledger.abort(b, "b", 1, refund=False),
         lambda b: ledger.unmask(b, "a", 3, "d3"),
+        lambda b: ledger.reserve(b, plan("c", 2)),
+        lambda b: ledger.close(b, "c"),
     )
 
 
@@ -63,7 +66,7 @@ def test_the_chain_is_the_formula_of_the_design() -> None:
 
     head = bytes(32)
     for row in whole_life()[0]:
-        text = json.dumps([1, row.seq, str(row.kind), row.body])
+        text = json.dumps([2, row.seq, str(row.kind), row.body])
         head = sha256(head + sha256(text.encode()).digest()).digest()
         assert row.head == head
 
@@ -171,7 +174,26 @@ def bad_rows() -> dict[str, tuple[Kind, dict | str]]:
         "a refund that is 1": (Kind.ABORTED, {"run": "a", "round": 1, "refund": 1}),
         "the second round first": (Kind.UNMASKING, {**step, "round": 2}),
         "released only": (Kind.RELEASED, step),
-        "another schema": (Kind.OPENED, {**cap_body, "unit": "record", "schema": 2}),
+        "another schema": (Kind.OPENED, {**cap_body, "unit": "record", "schema": 1}),
+        "an unknown currency": (
+            Kind.OPENED,
+            {**cap_body, "unit": "record", "currency": "rdp:1"},
+        ),
+        "a currency in other letters": (
+            Kind.OPENED,
+            {**cap_body, "unit": "record", "currency": "rdp:016"},
+        ),
+        "no currency": (
+            Kind.OPENED,
+            {k: v for k, v in cap_body.items() if k != "currency"} | {"unit": "record"},
+        ),
+        "a plan with a seed beside one without": (
+            Kind.RESERVED,
+            {**again, "seeded": True},
+        ),
+        "a seed that is 0": (Kind.RESERVED, {**again, "seeded": 0}),
+        "closed twice over": (Kind.CLOSED, {"run": "a", "round": 1}),
+        "closed and unknown": (Kind.CLOSED, {"run": "z"}),
         "the same cap": (Kind.OPENED, cap_body),
         "a cap of nothing": (
             Kind.OPENED,

@@ -35,8 +35,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from fedpref.core import ledger as core
+from fedpref.core.book import Account, Book
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.ledger import Account, Book
 from fedpref.core.rows import Cap, Reservation, Row
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import BudgetError, FedprefError

@@ -1,5 +1,6 @@
 """The ledger on a real disk, with real processes, and with a disk that fails."""
 
+import ast
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,8 @@ from contextlib import closing
 import pytest
 
 from fedpref.core import ledger as core
-from fedpref.core.ledger import Book, replay
+from fedpref.core.book import Book
+from fedpref.core.ledger import replay
 from fedpref.errors import (
     BudgetError,
     IntegrityError,
@@ -244,3 +246,70 @@ def test_a_read_only_copy_can_be_read(filled, tmp_path) -> None:
             Ledger.open(filled)
     finally:
         tmp_path.chmod(0o755)
+
+
+RACE = """
+import sys, time
+from fractions import Fraction
+from pathlib import Path
+from fedpref.core import ledger as core
+from fedpref.core.events import GaussianSum, NonPrivate
+from fedpref.core.rows import Reservation
+from fedpref.core.types import Adversary, Relation, Unit
+from fedpref.errors import BudgetError, SetupError
+from fedpref.store.ledger import Ledger
+
+about = (Unit.USER, Relation.ZERO_OUT)
+events = {
+    Adversary.OUTSIDER: GaussianSum(*about, 1, Fraction(64), 8),
+    Adversary.SERVER: NonPrivate(*about, 8),
+}
+number = 0
+while True:
+    run = f"{sys.argv[2]}-{number}"
+    plan = Reservation(run, "p", *about, 4, events, 1e-6)
+    try:
+        with Ledger.open(Path(sys.argv[1])) as ledger:
+            ledger.append(lambda book: core.reserve(book, plan))
+    except SetupError:
+        time.sleep(0.002)
+        continue
+    except BudgetError:
+        break
+    print(run, flush=True)
+    number += 1
+"""
+
+
+def test_runs_that_race_for_one_ledger_never_overspend(path, steps, cap) -> None:
+    """Whatever a process was told that it has is there, and the cap holds."""
+    with Ledger.open(path) as ledger:
+        ledger.append(steps[0])
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(path), name],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    told = [line for one in racing for line in one.communicate()[0].split()]
+    assert [one.returncode for one in racing] == [0, 0, 0]
+    book = load(path)
+    assert sorted(told) == sorted(book.accounts)
+    one = book.accounts[told[0]].reservation.epsilon(cap.against)
+    claimed = book.claimed(cap.unit, cap.against)
+    assert claimed <= cap.epsilon < claimed + one
+
+
+def test_nothing_in_the_ledger_reads_a_clock(root) -> None:
+    """So a clock that is changed, on any machine, changes no verdict."""
+    files = [*(root / "fedpref" / "core").glob("*.py")]
+    files += [*(root / "fedpref" / "store").glob("*ledger*.py")]
+    assert len(files) > 10
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not {"time", "datetime", "calendar"} & set(names), file

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from fedpref.core import ledger as core
-from fedpref.core.ledger import Book, replay
+from fedpref.core.book import Book
+from fedpref.core.ledger import replay
 from fedpref.errors import (
     OutputError,
 )
