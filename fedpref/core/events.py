@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from math import inf, log, log1p, nextafter, sqrt
+from math import inf, isqrt, log, log1p, nextafter, sqrt
 from typing import Any
 
 from fedpref.core.types import Relation, Unit
@@ -61,12 +61,7 @@ class PoissonGaussianSum:
 
     def __post_init__(self) -> None:
         problems = [*_sum_problems(self), *_noise_problems(self)]
-        q = self.sampling_prob
-        if type(q) is not Fraction or not 0 < q <= 1:
-            problems.append(
-                f"sampling_prob = {_shown(q)}, must be a Fraction in (0, 1]"
-            )
-        _refuse(self, problems)
+        _refuse(self, [*problems, *_sampling_problems(self)])
 
     @property
     def noise_multiplier(self) -> float:
@@ -76,8 +71,54 @@ class PoissonGaussianSum:
     @property
     def sampling_rate(self) -> float:
         """``sampling_prob``, rounded towards taking part more often."""
-        near = float(self.sampling_prob)
-        return near if Fraction(near) >= self.sampling_prob else nextafter(near, inf)
+        return _rounded_up(self.sampling_prob)
+
+
+@dataclass(frozen=True)
+class SkellamSum:
+    """One release of an integer sum with Skellam noise, added in shares by devices.
+
+    ``sensitivity_squared`` is floor(D2**2) and ``sensitivity_l1`` D1: bounds on the
+    squared Euclidean norm and on the sum of absolute values of one unit's integer
+    vector. ``variance`` is that of the shares of the least allowed contributors
+    together: survivors without the colluders. All in grid steps.
+    """
+
+    unit: Unit
+    relation: Relation
+    sensitivity_squared: int
+    sensitivity_l1: int
+    variance: Fraction
+    coordinates: int
+
+    def __post_init__(self) -> None:
+        _refuse(self, [*_sum_problems(self), *_skellam_problems(self)])
+
+
+@dataclass(frozen=True)
+class PoissonSkellamSum:
+    """A Skellam sum in which each unit takes part by a secret coin of its own.
+
+    ``sampling_prob`` as for :class:`PoissonGaussianSum`. A unit whose coin says no
+    contributes the exact zero vector; the noise shares are there all the same.
+    """
+
+    unit: Unit
+    relation: Relation
+    sampling_prob: Fraction
+    sensitivity_squared: int
+    sensitivity_l1: int
+    variance: Fraction
+    coordinates: int
+
+    def __post_init__(self) -> None:
+        problems = [*_sum_problems(self), *_skellam_problems(self)]
+        _refuse(self, [*problems, *_sampling_problems(self)])
+
+    @property
+    def sampling_rate(self) -> float:
+        """``sampling_prob``, rounded towards taking part more often."""
+        return _rounded_up(self.sampling_prob)
 
 
 @dataclass(frozen=True)
@@ -143,11 +184,20 @@ class NonPrivate:
         _refuse(self, [*_sum_problems(self, any_unit=True)])
 
 
-Event = GaussianSum | PoissonGaussianSum | RandomisedResponse | NonPrivate
+Event = (
+    GaussianSum
+    | PoissonGaussianSum
+    | SkellamSum
+    | PoissonSkellamSum
+    | RandomisedResponse
+    | NonPrivate
+)
 
 MECHANISMS: Mapping[str, type[Event]] = {
     "gaussian": GaussianSum,
     "poisson-gaussian": PoissonGaussianSum,
+    "skellam": SkellamSum,
+    "poisson-skellam": PoissonSkellamSum,
     "randomised-response": RandomisedResponse,
     "none": NonPrivate,
 }
@@ -224,6 +274,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "coordinates": _as_it_is,
     "options": _as_it_is,
     "sensitivity_squared": _integer,
+    "sensitivity_l1": _integer,
     "variance": _rational,
     "sampling_prob": _rational,
     "keep": _rational,
@@ -232,6 +283,11 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 def _multiplier(variance: Fraction, sensitivity_squared: int) -> float:
     return sqrt(variance / sensitivity_squared) * (1 - 2.0**-50)
+
+
+def _rounded_up(exact: Fraction) -> float:
+    near = float(exact)
+    return near if Fraction(near) >= exact else nextafter(near, inf)
 
 
 def _sum_problems(event: Any, *, any_unit: bool = False) -> Iterator[str]:
@@ -256,6 +312,26 @@ def _noise_problems(event: Any) -> Iterator[str]:
             f"variance = {_shown(variance)}, must be a Fraction within a factor of "
             "2**128 of sensitivity_squared"
         )
+
+
+def _skellam_problems(event: Any) -> Iterator[str]:
+    square, most = event.sensitivity_squared, event.sensitivity_l1
+    if problems := list(_noise_problems(event)):
+        yield from problems
+    elif event.variance < 1:
+        yield f"variance = {_shown(event.variance)}, must be >= 1 squared step"
+    # no integer vector has a smaller sum of absolute values than Euclidean norm
+    elif type(most) is not int or most < isqrt(square):
+        yield (
+            f"sensitivity_l1 = {_shown(most)}, must be an integer >= "
+            f"{_shown(isqrt(square))}, the root of sensitivity_squared"
+        )
+
+
+def _sampling_problems(event: Any) -> Iterator[str]:
+    q = event.sampling_prob
+    if type(q) is not Fraction or not 0 < q <= 1:
+        yield f"sampling_prob = {_shown(q)}, must be a Fraction in (0, 1]"
 
 
 def _refuse(event: Any, problems: list[str]) -> None:

@@ -32,6 +32,7 @@ class Relation(StrEnum):
 class Noise(StrEnum):
     """Where the noise comes from."""
 
+    DISTRIBUTED = "distributed"  # every device adds a share, under secure aggregation
     CENTRAL = "central"  # one trusted aggregator adds it
     NONE = "none"
 
@@ -39,7 +40,10 @@ class Noise(StrEnum):
 class Participation(StrEnum):
     """Who contributes in a round."""
 
-    ALL = "all"
+    ALL = "all"  # everyone, in every round
+    HIDDEN = "hidden"  # everyone answers; whose answer counts is each one's own secret
+    SERVER = "server"  # whom the server draws in secret
+    FIXED = "fixed"  # whom the server names
 
 
 class Adversary(StrEnum):
@@ -160,29 +164,24 @@ class BoundedRows:
 
 @dataclass(frozen=True)
 class Grid:
-    """The public grid of all multiples of ``2**exponent``.
+    """The public grid of all multiples of ``step``, in model units.
 
-    >>> Grid.for_clip(8.0)
-    Grid(exponent=-21)
+    >>> Grid.for_clip(8.0).step == 2.0**-21
+    True
     >>> Grid.for_clip(8.0).sensitivity_squared(8.0) == (2**24) ** 2
     True
     """
 
-    exponent: int
+    step: float
 
     @classmethod
     def for_clip(cls, clip: float) -> "Grid":
-        """A grid with 2**24 to 2**25 steps in ``clip``."""
-        return cls(frexp(clip)[1] - 1 - 24)
-
-    @property
-    def step(self) -> float:
-        """Width of one step, in model units."""
-        return float(2.0**self.exponent)
+        """A grid with 2**24 to 2**25 steps in ``clip``; the step is a power of two."""
+        return cls(float(2.0 ** (frexp(clip)[1] - 1 - 24)))
 
     def sensitivity_squared(self, clip: float) -> int:
         """Largest squared integer norm of a vector of norm ``clip``, in steps."""
-        steps = Fraction(clip) / Fraction(2) ** self.exponent
+        steps = Fraction(clip) / Fraction(self.step)
         return int(steps * steps)
 
 

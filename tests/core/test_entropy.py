@@ -35,6 +35,30 @@ def test_keystream_is_aes_256_ctr_from_zero() -> None:
     assert uniform_words(5, key=key).tolist() == expected[:5]
 
 
+def test_lanes_are_other_parts_of_the_same_keystream() -> None:
+    """The counter of lane n starts at n 2**64; ECB is the oracle again."""
+    key = bytes(range(32))
+    ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    for lane in (0, 1, 255, 2**64 - 1):
+        block = ecb.update((lane << 64).to_bytes(16, "big"))
+        expected = [int.from_bytes(block[i : i + 8], "little") for i in (0, 8)]
+        assert uniform_words(2, key=key, lane=lane).tolist() == expected
+    for lane in (-1, 2**64):
+        with pytest.raises(OverflowError):
+            uniform_words(1, key=key, lane=lane)
+
+
+def test_long_streams_go_on_where_pieces_end() -> None:
+    """The stream is made in pieces of 2**15 words."""
+    key = bytes(range(32))
+    words = uniform_words(2**15 + 3, key=key, lane=7)
+    ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    counter = (7 << 64) + 2**14
+    block = ecb.update(counter.to_bytes(16, "big"))
+    assert int(words[2**15]) == int.from_bytes(block[:8], "little")
+    assert len(uniform_words(0, key=key)) == 0
+
+
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
 def test_refuses_keys_of_another_length(size) -> None:
     with pytest.raises(ValueError, match="must be 32 bytes"):

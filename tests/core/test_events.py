@@ -2,7 +2,7 @@
 
 import json
 from fractions import Fraction
-from math import log
+from math import isqrt, log
 
 import mpmath
 import pytest
@@ -14,7 +14,9 @@ from fedpref.core.events import (
     GaussianSum,
     NonPrivate,
     PoissonGaussianSum,
+    PoissonSkellamSum,
     RandomisedResponse,
+    SkellamSum,
     from_json,
     to_json,
 )
@@ -52,6 +54,17 @@ def sampled(draw):
 
 
 @st.composite
+def shares(draw):
+    plain = draw(gaussians())
+    most = isqrt(plain.sensitivity_squared) + draw(st.integers(0, 2**40))
+    variance = max(plain.variance, Fraction(1))
+    sums = (plain.sensitivity_squared, most, variance, plain.coordinates)
+    if draw(st.booleans()):
+        return SkellamSum(plain.unit, plain.relation, *sums)
+    return PoissonSkellamSum(plain.unit, plain.relation, draw(probabilities), *sums)
+
+
+@st.composite
 def responses(draw):
     options = draw(st.integers(2, 1000))
     above = draw(st.fractions(0, Fraction(10**6, 10**6 + 1), max_denominator=10**7))
@@ -60,7 +73,7 @@ def responses(draw):
 
 
 bare = st.builds(NonPrivate, units, st.just(Relation.ZERO_OUT), coordinates)
-events = st.one_of(gaussians(), sampled(), responses(), bare)
+events = st.one_of(gaussians(), sampled(), shares(), responses(), bare)
 
 
 @given(events)
@@ -75,6 +88,10 @@ def example(name):
         "gaussian": GaussianSum(*USER, 4, Fraction(7, 3), 16),
         "poisson-gaussian": PoissonGaussianSum(
             *USER, Fraction(1, 3), 4, Fraction(7, 3), 16
+        ),
+        "skellam": SkellamSum(*USER, 5, 4, Fraction(7, 3), 16),
+        "poisson-skellam": PoissonSkellamSum(
+            *USER, Fraction(1, 3), 5, 4, Fraction(7, 3), 16
         ),
         "randomised-response": RandomisedResponse(*LABEL, 4, Fraction(2, 3)),
         "none": NonPrivate(*USER, 16),
@@ -91,6 +108,16 @@ def test_json_names_every_value_exactly() -> None:
         "variance": "7/3",
         "coordinates": 16,
     }
+    assert to_json(example("poisson-skellam")) == {
+        "mechanism": "poisson-skellam",
+        "unit": "user",
+        "relation": "zero-out",
+        "sampling_prob": "1/3",
+        "sensitivity_squared": "5",
+        "sensitivity_l1": "4",
+        "variance": "7/3",
+        "coordinates": 16,
+    }
     assert to_json(example("randomised-response")) == {
         "mechanism": "randomised-response",
         "unit": "label",
@@ -104,6 +131,7 @@ WRONG = {
     "unit": ["person", "label", "", None, 1, []],
     "relation": ["add-remove", "replace-label", None, 0],
     "sensitivity_squared": ["0", "-4", "4/3", "04", "4.0", " 4", "1e9", 4, 4.0, None],
+    "sensitivity_l1": ["1", "0", "-4", "9/2", "04", 4, 4.0, None],
     "variance": ["0", "-1", "14/6", "7/0", "nan", "inf", "1e99999999", 2.5, 7, None],
     "sampling_prob": ["0", "4/3", "2", "-1/3", "0.5", 0.5, 1, None, "1" * 5000],
     "coordinates": [0, -1, "16", 16.0, True, None],
@@ -170,6 +198,14 @@ def test_a_release_about_labels_is_never_a_release_about_people() -> None:
         (lambda: GaussianSum(*USER, 1, Fraction(1), 0), "coordinates = 0"),
         (lambda: GaussianSum(*USER, 2**5000, Fraction(2**5000), 1), "bits"),
         (lambda: PoissonGaussianSum(*USER, 0.1, 1, Fraction(1), 1), "sampling_prob"),
+        (lambda: SkellamSum(*USER, 16, 3, Fraction(9), 16), "sensitivity_l1 = 3"),
+        (lambda: SkellamSum(*USER, 16, 4.0, Fraction(9), 16), "sensitivity_l1 = 4.0"),
+        (lambda: SkellamSum(*USER, 1, 1, Fraction(1, 2), 16), "variance = 1/2"),
+        (
+            lambda: PoissonSkellamSum(*USER, Fraction(2), 1, 1, Fraction(1), 1),
+            "sampling_prob = 2",
+        ),
+        (lambda: SkellamSum(*LABEL, 1, 1, Fraction(1), 16), "relation"),
         (lambda: NonPrivate("user", "zero-out", 16), "Unit and a Relation"),
         (lambda: RandomisedResponse(*LABEL, 3, Fraction(1, 4)), "keep = 1/4"),
     ],
@@ -186,7 +222,7 @@ def test_noise_multiplier_errs_towards_less_noise(event) -> None:
     assert exact * (1 - Fraction(1, 10**14)) < square <= exact
 
 
-@given(sampled())
+@given(st.one_of(sampled(), shares().filter(lambda e: hasattr(e, "sampling_prob"))))
 def test_sampling_rate_errs_towards_taking_part(event) -> None:
     rate = Fraction(event.sampling_rate)
     assert event.sampling_prob <= rate <= 1

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fedpref.core.entropy import SeededEntropy
-from fedpref.core.noise import add_gaussian, standard_normal, stddev_steps, tail_mass
+from fedpref.core.laws import gaussian_table, skellam_table
+from fedpref.core.noise import (
+    add_gaussian,
+    discrete_gaussian,
+    sampler_error,
+    skellam,
+    standard_normal,
+    stddev_steps,
+    tail_mass,
+)
+from fedpref.core.scale import choose_scale
 from fedpref.core.types import BoundedSum, Grid
 
 KEY = SeededEntropy(5).key("test")
@@ -42,21 +52,21 @@ def test_both_halves_of_a_pair_are_independent() -> None:
 
 def test_a_release_has_the_variance_that_is_booked() -> None:
     limit = (2**24) ** 2
-    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(-20))
+    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(2.0**-20))
     noise = add_gaussian(empty, Fraction(3, 2), key=KEY)
     assert chi_square_passes(noise, stddev_steps(limit, Fraction(3, 2)))
 
 
 def test_the_check_sees_half_the_noise() -> None:
     limit = (2**24) ** 2
-    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(-20))
+    empty = BoundedSum(np.zeros(200_000, np.int64), limit, Grid(2.0**-20))
     halved = add_gaussian(empty, Fraction(3, 4), key=KEY)
     assert not chi_square_passes(halved, stddev_steps(limit, Fraction(3, 2)))
 
 
 def test_noise_is_sized_from_the_sum_it_protects() -> None:
     def spread(sensitivity: int) -> float:
-        total = BoundedSum(np.zeros(10_000, np.int64), sensitivity**2, Grid(0))
+        total = BoundedSum(np.zeros(10_000, np.int64), sensitivity**2, Grid(1.0))
         return float(add_gaussian(total, Fraction(2), key=KEY).std())
 
     assert spread(4000) == pytest.approx(2 * spread(2000), rel=1e-3)
@@ -65,7 +75,7 @@ def test_noise_is_sized_from_the_sum_it_protects() -> None:
 def test_adding_rounded_noise_is_rounding_the_noisy_sum() -> None:
     """The argument for integers: x + round(g) = round(x + g)."""
     total = np.arange(-500, 500, dtype=np.int64)
-    noisy = add_gaussian(BoundedSum(total, 10**6, Grid(0)), Fraction(1), key=KEY)
+    noisy = add_gaussian(BoundedSum(total, 10**6, Grid(1.0)), Fraction(1), key=KEY)
     real = total + 1000.0 * standard_normal(1000, key=KEY)
     assert np.array_equal(noisy, np.rint(real).astype(np.int64))
 
@@ -80,7 +90,7 @@ def test_standard_deviation_is_rounded_up_to_a_whole_step(square, multiplier) ->
 
 @pytest.mark.parametrize("multiplier", [Fraction(0), Fraction(-1)])
 def test_refuses_to_add_no_noise(multiplier) -> None:
-    empty = BoundedSum(np.zeros(1, np.int64), 1, Grid(0))
+    empty = BoundedSum(np.zeros(1, np.int64), 1, Grid(1.0))
     with pytest.raises(ValueError, match="must be > 0"):
         add_gaussian(empty, multiplier, key=KEY)
 
@@ -113,3 +123,82 @@ def test_tail_mass_covers_what_the_sampler_cannot_reach() -> None:
     for coordinates in (1, 2, 6161):
         pairs = (coordinates + 1) // 2
         assert pairs * beyond <= tail_mass(coordinates)
+
+
+CONTRIBUTORS, COORDINATES = 9, 100_000
+
+
+def shares(variance: int) -> np.ndarray:
+    """The shares of the least cohort, summed."""
+    keys = [SeededEntropy(5).key(f"share/{n}") for n in range(CONTRIBUTORS)]
+    drawn = [skellam(COORDINATES, variance, key=key) for key in keys]
+    return np.sum(drawn, axis=0)
+
+
+def test_shares_of_the_least_cohort_carry_the_planned_noise() -> None:
+    """And half of a share, or one share less, makes this fail."""
+    multiplier = Fraction(3, 2)
+    scale = choose_scale(
+        coordinates=COORDINATES,
+        noise_multiplier=multiplier,
+        clients=12,
+        contributors=CONTRIBUTORS,
+        units_per_client=1,
+        word_bits=24,
+        rotated=False,
+    )
+    planned = sqrt(float(multiplier**2 * scale.limit))
+    assert chi_square_passes(shares(scale.share_variance), planned)
+    assert not chi_square_passes(shares(scale.share_variance // 2), planned)
+    fewer = scale.share_variance * (CONTRIBUTORS - 1) // CONTRIBUTORS
+    assert not chi_square_passes(shares(fewer), planned)
+
+
+def test_a_sum_of_shares_is_skellam() -> None:
+    """The whole law, not the variance alone: shares of 2 make a sum of 18."""
+    summed = shares(2)
+    support = np.arange(-16, 17)
+    mass = stats.skellam.pmf(support, CONTRIBUTORS, CONTRIBUTORS)
+    inside = summed[np.abs(summed) <= 16]
+    counts = np.bincount(inside + 16, minlength=33)
+    observed = [*counts, len(summed) - len(inside)]
+    expected = np.append(mass, 1 - mass.sum()) * len(summed)
+    assert stats.chisquare(observed, expected).pvalue > 1e-6
+
+
+def test_laws_are_not_mixed_up() -> None:
+    """At variance 1 they differ visibly: a Skellam number is 0 with chance .4658."""
+    at_zero = stats.skellam.pmf(0, 0.5, 0.5)
+    count = 200_000
+    allowed = 5 * sqrt(at_zero * (1 - at_zero) / count)
+    assert abs((skellam(count, 1, key=KEY) == 0).mean() - at_zero) < allowed
+    gauss = 1 / sum(np.exp(-(x**2) / 2) for x in range(-9, 10))
+    drawn = discrete_gaussian(count, 1, key=KEY)
+    assert abs((drawn == 0).mean() - gauss) < allowed
+    assert abs(gauss - at_zero) > 10 * allowed
+
+
+def test_shares_are_set_by_their_key() -> None:
+    assert np.array_equal(skellam(99, 100, key=KEY), skellam(99, 100, key=KEY))
+    assert not np.array_equal(
+        skellam(99, 100, key=KEY), skellam(99, 100, key=bytes(32))
+    )
+
+
+@pytest.mark.parametrize("sampler", [skellam, discrete_gaussian])
+@pytest.mark.parametrize("variance", [0, -1, 2**24 + 1])
+def test_refuses_variances_without_a_table(sampler, variance) -> None:
+    with pytest.raises(ValueError, match="coarser grid"):
+        sampler(1, variance, key=KEY)
+
+
+@pytest.mark.parametrize("table", [skellam_table, gaussian_table])
+def test_sampler_error_covers_the_largest_table(table) -> None:
+    """A threshold is off by less than 2**-128, and there are at most 2**17.
+
+    The distance of one draw is at most the sum of what all thresholds are off by; as
+    much again is left for what the page adds: weights and tail.
+    """
+    thresholds = len(table(2**24).high)
+    assert thresholds * mpmath.mpf(2) ** -128 <= sampler_error(1) / 2
+    assert sampler_error(10**6) == pytest.approx(10**6 * sampler_error(1))
