@@ -27,7 +27,7 @@ from fedpref.errors import MessageError
 
 _HEADER = struct.Struct("<2sBBI32sI")
 _MAGIC, _VERSION = b"FP", 1
-_INVITATION, _CONTRIBUTION = 1, 2
+INVITATION, CONTRIBUTION = 1, 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,14 +51,14 @@ class Contribution:
 def encode_invitation(message: Invitation) -> bytes:
     """Bytes of an invitation."""
     body = np.ascontiguousarray(message.model, dtype="<f8").tobytes()
-    return _header(_INVITATION, message.round, message.plan, message.model.size) + body
+    return _header(INVITATION, message.round, message.plan, message.model.size) + body
 
 
 def encode_contribution(message: Contribution) -> bytes:
     """Bytes of a contribution."""
     body = np.ascontiguousarray(message.update, dtype="<i8").tobytes()
     return (
-        _header(_CONTRIBUTION, message.round, message.plan, message.update.size) + body
+        _header(CONTRIBUTION, message.round, message.plan, message.update.size) + body
     )
 
 
@@ -73,7 +73,7 @@ def decode_invitation(data: bytes, *, plan: bytes, coordinates: int) -> Invitati
     Raises:
         MessageError: Anything is not as expected, or the model is not finite.
     """
-    round_ = _check(data, _INVITATION, plan, coordinates)
+    round_ = _check(data, INVITATION, plan, coordinates)
     model = np.frombuffer(data, "<f8", offset=_HEADER.size).astype(np.float64)
     if not np.isfinite(model).all():
         raise MessageError("invitation: the model is not finite")
@@ -82,7 +82,7 @@ def decode_invitation(data: bytes, *, plan: bytes, coordinates: int) -> Invitati
 
 def decode_contribution(data: bytes, *, plan: bytes, coordinates: int) -> Contribution:
     """The contribution in ``data``; arguments and errors as for an invitation."""
-    round_ = _check(data, _CONTRIBUTION, plan, coordinates)
+    round_ = _check(data, CONTRIBUTION, plan, coordinates)
     update = np.frombuffer(data, "<i8", offset=_HEADER.size).astype(np.int64)
     return Contribution(round_, plan, update)
 
