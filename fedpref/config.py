@@ -12,8 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from fedpref.core.currencies import Currency
 from fedpref.core.types import Adversary, Noise, Objective, Participation, Unit
 from fedpref.errors import InputError, ObjectiveError, ScenarioError
 from fedpref.rounds.optimisers import Optimiser, adam, sgd
@@ -68,6 +76,13 @@ class ObjectiveSection(BaseModel):
     name: str
 
 
+def _currency(text: str) -> str:
+    try:
+        return str(Currency.parse(text))
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
 class PrivacySection(_Section):
     """``[privacy]``: what is protected, and how well."""
 
@@ -75,11 +90,14 @@ class PrivacySection(_Section):
     noise: Noise
     clip: Positive
     target_epsilon: float | None = None
-    against: Adversary = Adversary.OUTSIDER
+    against: Adversary | None = None
+    colluders: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    records: Annotated[int, Field(ge=1, le=10_000)] | None = None
     delta: Literal["auto"] | float = "auto"
     population: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     window: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     cap: Positive | None = None
+    currency: Annotated[str, AfterValidator(_currency)] = "sealed"
 
 
 class CohortSection(_Section):
@@ -87,7 +105,19 @@ class CohortSection(_Section):
 
     participation: Participation
     rounds: Annotated[int, Field(ge=1, le=100_000)]
+    spare_rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
+    q: Annotated[float, Field(gt=0, le=1)] = 1.0
+    size: Annotated[int, Field(ge=2)] | None = None
     min_survivors: Annotated[float, Field(gt=0, le=1)] = 0.9
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class SecaggSection(_Section):
+    """``[secagg]``: how sums are hidden, where noise is distributed."""
+
+    mode: Literal["protocol", "sum"] = "protocol"
+    graph: Literal["auto", "complete"] = "auto"
+    word_bits: Literal[16, 24] = 24
 
 
 class ServerSection(_Section):
@@ -142,8 +172,23 @@ class Scenario(_Section):
     objective: ObjectiveSection
     privacy: PrivacySection
     cohort: CohortSection
+    secagg: SecaggSection = SecaggSection()
     server: ServerSection = ServerSection()
     evaluate: EvaluateSection = EvaluateSection()
+
+    @property
+    def against(self) -> Adversary:
+        """Whose epsilon the target binds: the server's where it can be finite."""
+        if self.privacy.against is not None:
+            return self.privacy.against
+        distributed = self.privacy.noise is Noise.DISTRIBUTED
+        return Adversary.SERVER if distributed else Adversary.OUTSIDER
+
+    @property
+    def masked(self) -> bool:
+        """Whether contributions travel under secure aggregation."""
+        distributed = self.privacy.noise is Noise.DISTRIBUTED
+        return distributed and self.secagg.mode == "protocol"
 
     def build_objective(self) -> Objective:
         """The loss with its hyper-parameters.

@@ -8,6 +8,7 @@
     │   └── PlanError                settings that no privacy plan can satisfy
     │       └── UnsupportedEvent     a release for which we have no bound
     ├── BudgetError             3    a release that does not fit under its cap
+    │   └── FloorError               a plan that asks more than a device's owner allows
     ├── IntegrityError          4    a hash, checkpoint or message is not what it says
     │   └── MessageError             a wire message, malformed, stale or oversized
     ├── SetupError              6    the machine lacks something
@@ -71,6 +72,10 @@ class BudgetError(FedprefError):
     """A release that does not fit under its cap; nobody was asked, nothing revealed."""
 
     exit_code = 3
+
+
+class FloorError(BudgetError):
+    """A plan that asks for more than the owner of a device allows; nothing was sent."""
 
 
 class IntegrityError(FedprefError):

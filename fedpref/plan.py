@@ -3,37 +3,33 @@
 ``PrivacySpec`` says what is wanted; ``calibrate`` turns it into the frozen
 ``PrivacyPlan`` that every round, message and report refers to by its digest.
 
-Guarantees: numbers that must agree come from one value: the noise is sized from the
-sensitivity of the grid and clip, the event is made of that noise, and the epsilons are
-the price of that event over all planned rounds. The claim is this *sealed plan*: it is
-fixed before the first release; stopping early is allowed and returns nothing.
+Guarantees: numbers that must agree come from one value: noise, shares and thresholds
+are sized from one cohort, the event is made of that noise, and the epsilons are the
+price of that event over all planned and spare rounds. The claim is this *sealed plan*:
+it is fixed before the first release; stopping early is allowed and returns nothing.
 
 Does not give: enforcement across runs. That needs the ledger.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, inf, isfinite, isqrt, sqrt
+from math import isqrt, sqrt
 from typing import Any
 
-from fedpref.core.accounting import Spent, calibrate, epsilon
-from fedpref.core.events import Event, GaussianSum, NonPrivate
-from fedpref.core.noise import stddev_steps
-from fedpref.core.types import (
-    Adversary,
-    Grid,
-    Noise,
-    Participation,
-    Relation,
-    Unit,
-)
+from fedpref import cohorts, releases
+from fedpref.cohorts import Cohort
+from fedpref.core.accounting import Spent, calibrate, epsilon_of
+from fedpref.core.events import Event
+from fedpref.core.scale import Scale
+from fedpref.core.types import Adversary, Grid, Noise, Participation, Relation, Unit
 from fedpref.errors import PlanError
+from fedpref.plan_problems import problems
+from fedpref.releases import Release, Wanted
 
-_LARGEST_EPSILON = 64.0
+_COARSE = 1e-3  # PLD grid of the search; an upper bound like any other
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,18 @@ class PrivacySpec:
         delta: Chance of a worse loss; ``None`` means min(1e-5, 1 / (10 units)).
         clip: Largest norm of one unit's contribution, in model units.
         rounds: Releases planned.
-        units: People enrolled. A public number: it is the divisor.
+        spare_rounds: Rounds that may be given up on the way and are paid for.
+        units: People enrolled.
+        cohort: People in a round: all enrolled (all, hidden), drawn on average from
+            the enrolled (server), or named (fixed). The divisor is made of it.
+        units_per_client: Most records that one person contributes; 1 for users.
+        sampling_prob: Chance of a unit to contribute, by its device's own secret coin:
+            a person's with participation = hidden, a record's with unit = record.
         coordinates: Length of the released vector.
-        min_survivors: Smallest share of the enrolled with which a round counts.
+        min_survivors: Smallest share of the cohort with which a round counts.
+        colluders: Share of the cohort that may be bad.
+        word_bits: Size of a masked word: 24, or 16 with a rotated vector.
+        complete_graph: Whether everybody shares secrets with everybody.
 
     Raises:
         PlanError: Settings that make no sense, all of them at once.
@@ -65,29 +70,58 @@ class PrivacySpec:
     delta: float | None
     clip: float
     rounds: int
+    spare_rounds: int
     units: int
+    cohort: int
+    units_per_client: int
+    sampling_prob: Fraction
     coordinates: int
     min_survivors: float
+    colluders: float
+    word_bits: int
+    complete_graph: bool
 
     def __post_init__(self) -> None:
-        if problems := list(_problems(self)):
-            raise PlanError(
-                "no privacy plan satisfies this:\n  " + "\n  ".join(problems)
-            )
+        if found := list(problems(self)):
+            raise PlanError("no privacy plan satisfies this:\n  " + "\n  ".join(found))
+
+    @property
+    def reserved_rounds(self) -> int:
+        """Rounds that are paid for: planned and spare."""
+        return self.rounds + self.spare_rounds
+
+    @cached_property
+    def counts(self) -> Cohort:
+        """Survivors, colluders and threshold of a round.
+
+        Raises:
+            PlanError: No threshold is legal.
+        """
+        if self.noise is not Noise.DISTRIBUTED:
+            return cohorts.central(self.cohort, self.colluders, self.min_survivors)
+        drawn = self.participation is Participation.SERVER
+        return cohorts.secure(
+            self.cohort,
+            self.colluders,
+            self.min_survivors,
+            drawn_from=self.units if drawn else None,
+            complete=self.complete_graph,
+        )
 
     def calibrate(self) -> "PrivacyPlan":
         """The plan with the least noise that keeps the target.
 
         Raises:
-            PlanError: The target cannot be reached.
+            PlanError: The target cannot be reached, or no grid or threshold fits.
         """
         if self.noise is Noise.NONE:
             return PrivacyPlan(self, None)
         assert self.target_epsilon is not None  # __post_init__ refused its absence
+        rate = float(_wanted(self).rate(self.against))
         multiplier, _ = calibrate(
-            lambda z: _price(self, z, self.rounds),
+            lambda z: _sought(self, z),
             self.target_epsilon,
-            start=sqrt(self.rounds),
+            start=max(1.0, 2 * rate * sqrt(self.reserved_rounds)),
         )
         return PrivacyPlan(self, multiplier)
 
@@ -99,7 +133,8 @@ class PrivacyPlan:
     ``noise_multiplier`` is standard deviation over sensitivity (``None``: no noise).
 
     Raises:
-        PlanError: The noise does not keep what the specification asks for.
+        PlanError: The noise does not keep what the specification asks for, or no grid
+            has room for it.
     """
 
     spec: PrivacySpec
@@ -113,12 +148,13 @@ class PrivacyPlan:
             return
         if not isinstance(multiplier, Fraction) or multiplier <= 0:
             raise PlanError(f"noise_multiplier = {multiplier}, must be a Fraction > 0")
-        spent = self.spent(self.spec.rounds).epsilon
+        against = self.spec.against
+        spent = self.spent(self.spec.reserved_rounds, against).epsilon
         if target is None or spent > target:
             raise PlanError(
                 f"noise_multiplier = {float(multiplier):g}: the plan costs "
-                f"{spent:.3g}, more than target_epsilon = {target}; use "
-                "PrivacySpec.calibrate()"
+                f"{spent:.3g} against the {against}, more than target_epsilon = "
+                f"{target}; use PrivacySpec.calibrate()"
             )
 
     @property
@@ -127,20 +163,63 @@ class PrivacyPlan:
         return Relation.ZERO_OUT
 
     @property
+    def reserved_rounds(self) -> int:
+        """Rounds that are paid for: planned and spare."""
+        return self.spec.reserved_rounds
+
+    @cached_property
+    def release(self) -> Release:
+        """What one round releases to whom, and on which grid."""
+        return _release(self.spec, self.noise_multiplier)
+
+    @property
+    def events(self) -> dict[Adversary, Event]:
+        """What one round releases to each adversary."""
+        return dict(self.release.events)
+
+    @property
+    def event(self) -> Event:
+        """What one round releases to an outsider."""
+        return self.release.events[Adversary.OUTSIDER]
+
+    @property
+    def scale(self) -> Scale | None:
+        """Grid and share of distributed noise; ``None`` where there is none."""
+        return self.release.scale
+
+    @property
+    def words(self) -> int:
+        """Length of what one device sends: padded where it is rotated."""
+        return self.spec.coordinates if self.scale is None else self.scale.coordinates
+
+    @property
     def grid(self) -> Grid:
         """The public grid on which units are rounded and noise is drawn."""
-        return Grid.for_clip(self.spec.clip)
+        if self.scale is None:
+            return Grid.for_clip(self.spec.clip)
+        return Grid(self.spec.clip / self.scale.steps)
 
     @property
     def sensitivity_squared(self) -> int:
         """Squared bound on one unit's contribution, in grid steps."""
-        return self.grid.sensitivity_squared(self.spec.clip)
+        if self.scale is None:
+            return self.grid.sensitivity_squared(self.spec.clip)
+        return self.scale.limit
+
+    @property
+    def noise_variance_grid(self) -> Fraction:
+        """Least variance of a round's noise, in squared grid steps; 0 without noise."""
+        return Fraction(getattr(self.event, "variance", 0))
 
     @property
     def noise_stddev_grid(self) -> int:
-        """Standard deviation of a round's noise, in grid steps."""
-        event = self.event
-        return isqrt(int(event.variance)) if isinstance(event, GaussianSum) else 0
+        """Its standard deviation in whole steps, rounded down."""
+        return isqrt(int(self.noise_variance_grid))
+
+    @property
+    def share_variance(self) -> int:
+        """Variance of one device's share of noise, in squared grid steps."""
+        return 0 if self.scale is None else self.scale.share_variance
 
     @property
     def delta(self) -> float:
@@ -149,42 +228,33 @@ class PrivacyPlan:
 
     @property
     def divisor(self) -> float:
-        """What sums are divided by: enrolled people times clip, no realised count."""
-        return self.spec.units * self.spec.clip
+        """What sums are divided by: contributions expected times clip, a constant."""
+        spec = self.spec
+        units = spec.cohort * spec.units_per_client * spec.sampling_prob
+        return float(units) * spec.clip
 
     @property
     def min_survivors(self) -> int:
-        """Fewest contributions with which a round is released."""
-        return ceil(self.spec.min_survivors * self.spec.units)
+        """Fewest contributions with which a round is released, n_min."""
+        return self.spec.counts.min_survivors
 
     @property
-    def event(self) -> Event:
-        """What one round releases."""
-        return _event(self.spec, self.noise_multiplier)
+    def colluders(self) -> int:
+        """Bad identities that the noise and the threshold allow for, C."""
+        return self.spec.counts.colluders
 
     @property
-    def events(self) -> dict[Adversary, Event]:
-        """What one round releases to each adversary.
+    def threshold(self) -> int:
+        """Shares that open a secret of the secure sum, t; 0 without one."""
+        return self.spec.counts.threshold
 
-        With central noise the server receives every update as it is.
-        """
-        bare = _event(self.spec, None)
-        return {Adversary.SERVER: bare, Adversary.OUTSIDER: self.event}
-
-    def spent(self, rounds: int) -> Spent:
-        """Price of the first ``rounds`` rounds against an outsider.
-
-        Everyone takes part in every round, so nothing is gained by hidden sampling and
-        the price is that of plain composition.
-        """
-        return _price(self.spec, self.noise_multiplier, rounds)
+    def spent(self, rounds: int, against: Adversary = Adversary.OUTSIDER) -> Spent:
+        """Price of the first ``rounds`` rounds, against an outsider unless said."""
+        return epsilon_of([(self.release.events[against], rounds)], self.delta)
 
     def epsilons(self, rounds: int) -> dict[Adversary, Spent]:
         """Price of the first ``rounds`` rounds, by adversary."""
-        return {
-            Adversary.SERVER: Spent(inf, None),
-            Adversary.OUTSIDER: self.spent(rounds),
-        }
+        return {who: self.spent(rounds, who) for who in Adversary}
 
     @cached_property
     def digest(self) -> bytes:
@@ -197,102 +267,58 @@ class PrivacyPlan:
         """The plan's defining values, exact, as JSON types."""
         multiplier = self.noise_multiplier
         return {
-            "format": 1,
-            "spec": {
-                k: repr(v) if isinstance(v, float) else v for k, v in self._spec()
-            },
+            "format": 2,
+            "spec": {key: _exact(value) for key, value in asdict(self.spec).items()},
             "relation": self.relation,
-            "noise_multiplier": None if multiplier is None else str(multiplier),
-            "grid_exponent": self.grid.exponent,
+            "noise_multiplier": _exact(multiplier),
+            "grid_step": repr(self.grid.step),
             "sensitivity_squared": self.sensitivity_squared,
-            "noise_stddev_grid": self.noise_stddev_grid,
+            "noise_variance_grid": str(self.noise_variance_grid),
+            "share_variance": self.share_variance,
+            "counts": asdict(self.spec.counts),
+            "scale": None if self.scale is None else asdict(self.scale),
         }
 
-    def _spec(self) -> Iterator[tuple[str, Any]]:
-        yield from asdict(self.spec).items()
+
+def _exact(value: Any) -> Any:
+    """A float as its shortest decimal, a fraction as two integers."""
+    if isinstance(value, Fraction):
+        return str(value)
+    return repr(value) if isinstance(value, float) else value
 
 
 def _delta(spec: PrivacySpec) -> float:
-    return spec.delta or min(1e-5, 1 / (10 * spec.units))
+    return spec.delta or min(1e-5, 1 / (10 * spec.units * spec.units_per_client))
 
 
-def _event(spec: PrivacySpec, multiplier: Fraction | None) -> Event:
-    relation = Relation.ZERO_OUT
-    if multiplier is None:
-        return NonPrivate(spec.unit, relation, spec.coordinates)
-    sensitivity_squared = Grid.for_clip(spec.clip).sensitivity_squared(spec.clip)
-    variance = Fraction(stddev_steps(sensitivity_squared, multiplier)) ** 2
-    return GaussianSum(
-        spec.unit, relation, sensitivity_squared, variance, spec.coordinates
+def _wanted(spec: PrivacySpec) -> Wanted:
+    return Wanted(
+        unit=spec.unit,
+        participation=spec.participation,
+        enrolled=spec.units,
+        cohort=spec.counts,
+        sampling_prob=spec.sampling_prob,
+        coordinates=spec.coordinates,
+        units_per_client=spec.units_per_client,
+        word_bits=spec.word_bits,
     )
 
 
-def _price(spec: PrivacySpec, multiplier: Fraction | None, rounds: int) -> Spent:
-    return epsilon([_event(spec, multiplier)] * rounds, _delta(spec))
+def _release(spec: PrivacySpec, multiplier: Fraction | None) -> Release:
+    wanted = _wanted(spec)
+    if multiplier is None:
+        return releases.bare(wanted)
+    if spec.noise is Noise.DISTRIBUTED:
+        return releases.distributed(wanted, multiplier)
+    square = Grid.for_clip(spec.clip).sensitivity_squared(spec.clip)
+    return releases.central(wanted, multiplier, square)
 
 
-def _problems(spec: PrivacySpec) -> Iterator[str]:
-    if wrong := _wrong_types(spec):
-        yield from wrong
-        return
-    if spec.unit is not Unit.USER:
-        yield f"unit = {spec.unit}: with central noise only unit = user is planned"
-    if spec.units < 2:
-        yield f"units = {spec.units}, must be >= 2: one person cannot hide in a sum"
-    if not (isfinite(spec.clip) and 2.0**-500 < spec.clip < 2.0**500):
-        yield f"clip = {spec.clip}, must be positive and finite"
-    if spec.rounds < 1:
-        yield f"rounds = {spec.rounds}, must be >= 1"
-    if spec.coordinates < 1:
-        yield f"coordinates = {spec.coordinates}, must be >= 1: nothing is trained"
-    if not 0 < spec.min_survivors <= 1:
-        yield f"min_survivors = {spec.min_survivors}, must lie in (0, 1]"
-    if spec.delta is not None and not 0 < spec.delta < 1 / max(1, spec.units):
-        yield (
-            f"delta = {spec.delta:g}, must be > 0 and < 1/units = "
-            f"{1 / max(1, spec.units):.3g}, or one person could be published outright"
-        )
-    if spec.units * 2**26 > 2**50:
-        yield f"units = {spec.units}, must be <= {2**24}: the sum would not fit"
-    yield from _target_problems(spec)
-
-
-def _wrong_types(spec: PrivacySpec) -> list[str]:
-    """A string in place of an enum, say, would slip past every comparison below."""
-    wanted = {
-        "unit": Unit,
-        "noise": Noise,
-        "participation": Participation,
-        "against": Adversary,
-        "rounds": int,
-        "units": int,
-        "coordinates": int,
-    }
-    return [
-        f"{name} = {getattr(spec, name)!r}, must be of type {kind.__name__}"
-        for name, kind in wanted.items()
-        if type(getattr(spec, name)) is not kind
-    ]
-
-
-def _target_problems(spec: PrivacySpec) -> Iterator[str]:
-    target = spec.target_epsilon
-    if spec.noise is Noise.NONE:
-        if target is not None:
-            yield (
-                f"target_epsilon = {target:g} with noise = none: without noise epsilon "
-                "is infinite; remove target_epsilon or choose noise = central"
-            )
-        return
-    if target is None:
-        yield f"target_epsilon is missing: noise = {spec.noise} is sized from it"
-    elif not 0 < target <= _LARGEST_EPSILON:
-        yield (
-            f"target_epsilon = {target:g}, must be > 0 and <= {_LARGEST_EPSILON:g}; "
-            "beyond that choose noise = none and say so"
-        )
-    if spec.against is Adversary.SERVER:
-        yield (
-            "against = server: with central noise the server sees every update and its "
-            "epsilon is infinite; use against = outsider"
-        )
+def _sought(spec: PrivacySpec, multiplier: Fraction) -> Spent:
+    """Price of the whole plan, on a coarse grid of losses."""
+    try:
+        found = _release(spec, multiplier)
+    except PlanError:
+        found = releases.ideal(_wanted(spec), multiplier)
+    counts = [(found.events[spec.against], spec.reserved_rounds)]
+    return epsilon_of(counts, _delta(spec), interval=_COARSE)

@@ -6,131 +6,34 @@ rounds, labels kept less often); amplification by sampling is credited only wher
 adversary cannot see the draw, and only to a person as a whole.
 
 Does not give: a reservation. Nothing here is enforced; ``fedpref.plan`` seals what a
-run does and the ledger keeps to it. Noise that needs secure aggregation is refused.
+run does and the ledger keeps to it. Noise on each device alone is not planned yet.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from functools import cached_property
-from math import ceil, exp, inf, isfinite, sqrt
+from functools import cached_property, lru_cache
+from math import exp, inf, sqrt
 
-from fedpref.core.accounting import Spent, calibrate, epsilon_of
+from fedpref import releases
+from fedpref.core.accounting import INTERVAL, Spent, calibrate, epsilon_of
 from fedpref.core.events import (
     Event,
     GaussianSum,
     PoissonGaussianSum,
+    PoissonSkellamSum,
     RandomisedResponse,
+    SkellamSum,
 )
 from fedpref.core.noise import stddev_steps
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import PlanError
+from fedpref.questions import MOST_ROUNDS, Place, Question
 
 EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-MOST_ROUNDS = 1_000_000
-LARGEST_EPSILON = 64.0
 _COORDINATES = 10**8  # more than any adapter has: the sampler's tail is then covered
 _SENSITIVITY_SQUARED = 2**48  # the coarsest grid of a plan: 2**24 steps in a clip
 _COARSE = 1e-3  # PLD grid of what is only compared; an upper bound like any other
-
-
-class Place(StrEnum):
-    """Where the noise is added."""
-
-    CENTRAL = "central"
-    DISTRIBUTED = "distributed"
-    DEVICE = "device"
-    LABEL = "label"
-
-
-class Takes(StrEnum):
-    """Who takes part in a round."""
-
-    ALL = "all"
-    HIDDEN = "hidden"
-    SERVER = "server"
-    FIXED = "fixed"
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is given; ``None`` is computed or has its default.
-
-    Args:
-        users: People enrolled.
-        cohort: People who are expected in a round.
-        unit: What one epsilon is about.
-        noise: Where the noise is added.
-        participation: Who takes part in a round.
-        rounds: Releases.
-        epsilon: What all rounds may cost against ``against``.
-        against: Whose epsilon is given; by default the server's where it can be finite.
-        noise_multiplier: Standard deviation over sensitivity.
-        delta: Default min(1e-5, 1 / (10 users)); 0 for labels, which need none.
-        min_survivors: Fewest contributions of a round, as a share below 1 or a count.
-        colluders: Bad identities, as a share below 1 or a count.
-        keep: Chance that a label is sent as it is.
-        options: Possible labels.
-
-    Raises:
-        PlanError: Settings that make no sense, all of them at once.
-    """
-
-    users: int
-    cohort: int
-    unit: Unit
-    noise: Place
-    participation: Takes
-    rounds: int | None = None
-    epsilon: float | None = None
-    against: Adversary | None = None
-    noise_multiplier: float | None = None
-    delta: float | None = None
-    min_survivors: float | None = None
-    colluders: float | None = None
-    keep: float | None = None
-    options: int | None = None
-
-    def __post_init__(self) -> None:
-        if problems := list(_problems(self)):
-            raise PlanError("this cannot be planned:\n  " + "\n  ".join(problems))
-
-    @property
-    def rate(self) -> Fraction:
-        """Chance of a person to be drawn in a round."""
-        return Fraction(self.cohort, self.users)
-
-    @property
-    def amplified(self) -> bool:
-        """Whether a secret draw lowers what an outsider learns.
-
-        Never for a record: its owner's other records show whether they were drawn.
-        """
-        drawn = self.participation is Takes.SERVER and self.cohort < self.users
-        return drawn and self.unit is Unit.USER
-
-    @property
-    def chosen_delta(self) -> float:
-        """The delta of every epsilon of the answer."""
-        if self.noise is Place.LABEL:
-            return 0.0
-        return self.delta or min(1e-5, 1 / (10 * self.users))
-
-    def count(self, share_or_count: float | None) -> int:
-        """A share of the cohort, rounded up, or a count as it is.
-
-        >>> question = Question(1000, 95, *CENTRAL, rounds=1, epsilon=1.0)
-        >>> question.count(0.5), question.count(7), question.count(None)
-        (48, 7, 0)
-        """
-        wanted = share_or_count or 0.0
-        # through the shortest decimal, so that 0.7 of 10 is 7 and not 8
-        exact = Fraction(repr(float(wanted)))
-        return ceil(exact * self.cohort) if wanted < 1 else int(wanted)
-
-
-CENTRAL = (Unit.USER, Place.CENTRAL, Takes.ALL)
 
 
 @dataclass(frozen=True)
@@ -143,27 +46,29 @@ class Answer:
     keep: Fraction | None
     price: float
 
-    @property
+    @cached_property
     def epsilon(self) -> dict[Adversary, float]:
         """By adversary; a server that adds the noise sees what it is added to."""
-        central = self.question.noise is Place.CENTRAL
-        return {
-            Adversary.SERVER: inf if central else self.price,
-            Adversary.OUTSIDER: self.price,
-        }
+        if self.question.noise is Place.LABEL:
+            return dict.fromkeys(Adversary, self.price)
+        return {who: self._against(who) for who in Adversary}
 
     @cached_property
     def unsampled(self) -> float | None:
-        """Price against whoever sees the draw; ``None`` for labels."""
-        return self._at(None)
+        """Price against whoever sees who contributes; ``None`` for labels."""
+        return self._at(Fraction(1))
 
     @cached_property
     def sampled(self) -> float | None:
-        """Price against an outsider if the server drew people in secret."""
+        """Price against an outsider if the server drew people in secret.
+
+        ``None`` where that is no question: labels, records, everybody drawn, or noise
+        that needs the secure sum, which is sized for one way to take part.
+        """
         q = self.question
         if q.unit is not Unit.USER or q.cohort == q.users:
             return None
-        return self._at(q.rate)
+        return None if q.noise is Place.DISTRIBUTED else self._at(q.rate)
 
     @property
     def noise_on_average(self) -> float | None:
@@ -172,12 +77,25 @@ class Answer:
             return None
         return float(self.multiplier) / self.question.cohort
 
-    def _at(self, rate: Fraction | None) -> float | None:
+    def _against(self, who: Adversary) -> float:
+        q = self.question
+        if who is q.bound:
+            return self.price
+        if q.noise is Place.CENTRAL and who is Adversary.SERVER:
+            return inf
+        assert self.multiplier is not None
+        assert self.rounds is not None
+        event = _event(q, self.multiplier, _rate(q, who), who)
+        return epsilon_of([(event, self.rounds)], q.chosen_delta).epsilon
+
+    def _at(self, rate: Fraction) -> float | None:
         if self.multiplier is None or self.rounds is None:
             return None
-        if rate == (self.question.rate if self.question.amplified else None):
+        q = self.question
+        if rate == _rate(q, q.bound):
             return self.price
-        return _price(self.question, self.multiplier, self.rounds, rate).epsilon
+        event = _event(q, self.multiplier, rate, q.bound)
+        return epsilon_of([(event, self.rounds)], q.chosen_delta).epsilon
 
 
 def solve(question: Question) -> Answer:
@@ -204,7 +122,8 @@ def table(answer: Answer) -> tuple[Answer, ...]:
 def _rows(answer: Answer) -> Iterator[Answer]:
     given = answer.question
     by_rounds = given.rounds is None and given.noise is not Place.LABEL
-    values = vars(given) | {"keep": None, "against": None}
+    names = [field.name for field in fields(given)]
+    values = {name: getattr(given, name) for name in names} | {"keep": None}
     if by_rounds:
         values["noise_multiplier"] = float(answer.multiplier or 0)
     else:
@@ -221,30 +140,28 @@ def _rows(answer: Answer) -> Iterator[Answer]:
 
 
 def _sum(question: Question, interval: float | None) -> Answer:
-    rate = question.rate if question.amplified else None
+    rate = _rate(question, question.bound)
     rounds, multiplier = question.rounds, None
     if question.noise_multiplier is not None:
         multiplier = Fraction(question.noise_multiplier)
     if rounds is None:
         assert multiplier is not None
-        rounds = _most_rounds(question, multiplier, rate, interval)
+        rounds = _most_rounds(question, multiplier, interval)
     if multiplier is None:
         assert question.epsilon is not None
-        count, drawn = rounds, float(rate or 1)
-        multiplier, spent = calibrate(
-            lambda z: _price(question, z, count, rate, interval),
+        count = rounds
+        multiplier, _ = calibrate(
+            lambda z: _price(question, z, count, interval, sought=True),
             question.epsilon,
-            start=max(1.0, 2 * drawn * sqrt(rounds)),
+            start=max(1.0, 2 * float(rate) * sqrt(rounds)),
         )
-    else:
-        spent = _price(question, multiplier, rounds, rate, interval)
+    spent = _price(question, multiplier, rounds, interval)
     return Answer(question, rounds, multiplier, None, spent.epsilon)
 
 
 def _most_rounds(
     question: Question,
     multiplier: Fraction,
-    rate: Fraction | None,
     interval: float | None,
 ) -> int:
     """The most rounds within the epsilon, by bisection: prices grow with rounds."""
@@ -252,7 +169,7 @@ def _most_rounds(
     target = question.epsilon
 
     def fits(rounds: int) -> bool:
-        return _price(question, multiplier, rounds, rate, interval).epsilon <= target
+        return _price(question, multiplier, rounds, interval).epsilon <= target
 
     low, high = 0, 1
     while high <= MOST_ROUNDS and fits(high):
@@ -272,20 +189,62 @@ def _price(
     question: Question,
     multiplier: Fraction,
     rounds: int,
-    rate: Fraction | None,
     interval: float | None = None,
+    *,
+    sought: bool = False,
 ) -> Spent:
-    event = _event(question, multiplier, rate)
-    options = {} if interval is None else {"interval": interval}
-    return epsilon_of([(event, rounds)], question.chosen_delta, **options)
+    """Price against the adversary whose epsilon counts.
+
+    While noise is ``sought`` that of distributed noise is taken without a grid where
+    none has room for it, and losses of what is sampled are on the coarse one.
+    """
+    who, rate = question.bound, _rate(question, question.bound)
+    distributed = question.noise is Place.DISTRIBUTED
+    try:
+        event = _event(question, multiplier, rate, who)
+    except PlanError:
+        if not (sought and distributed):
+            raise
+        event = releases.ideal(question.wanted, multiplier).events[who]
+    if interval is None:
+        interval = _COARSE if sought and distributed else INTERVAL
+    return epsilon_of([(event, rounds)], question.chosen_delta, interval=interval)
 
 
-def _event(question: Question, multiplier: Fraction, rate: Fraction | None) -> Event:
+def _rate(question: Question, who: Adversary) -> Fraction:
+    """Chance of a person to contribute, given all that ``who`` sees."""
+    if question.noise is Place.DISTRIBUTED:
+        return question.wanted.rate(who)
+    return question.rate if question.amplified else Fraction(1)
+
+
+def _event(
+    question: Question, multiplier: Fraction, rate: Fraction, who: Adversary
+) -> Event:
+    """What one round releases to ``who``, to whom a contribution is that likely."""
+    if question.noise is Place.DISTRIBUTED:
+        return _skellam(question, multiplier, rate, who)
     unit, relation, square = question.unit, Relation.ZERO_OUT, _SENSITIVITY_SQUARED
     variance = Fraction(stddev_steps(square, multiplier)) ** 2
-    if rate is None:
+    if rate == 1:
         return GaussianSum(unit, relation, square, variance, _COORDINATES)
     return PoissonGaussianSum(unit, relation, rate, square, variance, _COORDINATES)
+
+
+@lru_cache(maxsize=1024)
+def _skellam(
+    question: Question, multiplier: Fraction, rate: Fraction, who: Adversary
+) -> Event:
+    wanted = question.wanted
+    try:
+        event = releases.distributed(wanted, multiplier).events[who]
+    except PlanError:  # a large cohort: as a run with longer words
+        longer = replace(wanted, word_bits=32)
+        event = releases.distributed(longer, multiplier).events[who]
+    if isinstance(event, PoissonSkellamSum) and rate == 1:
+        values = {f.name: getattr(event, f.name) for f in fields(SkellamSum)}
+        return SkellamSum(**values)
+    return event
 
 
 def _label(question: Question) -> Answer:
@@ -301,78 +260,3 @@ def _label(question: Question) -> Answer:
         keep = keep.limit_denominator(10**40)
     event = RandomisedResponse(Unit.LABEL, Relation.REPLACE_LABEL, options, keep)
     return Answer(question, question.rounds, None, keep, event.epsilon)
-
-
-def _problems(q: Question) -> Iterator[str]:
-    if q.users < 2:
-        yield f"users = {q.users}, must be >= 2: one person cannot hide in a sum"
-    if not 1 <= q.cohort <= q.users:
-        yield f"cohort = {q.cohort}, must be >= 1 and <= users = {q.users}"
-    if q.rounds is not None and not 1 <= q.rounds <= MOST_ROUNDS:
-        yield f"rounds = {q.rounds}, must be >= 1 and <= {MOST_ROUNDS}"
-    if q.epsilon is not None and not 0 < q.epsilon <= LARGEST_EPSILON:
-        yield (
-            f"epsilon = {q.epsilon:g}, must be > 0 and <= {LARGEST_EPSILON:g}: beyond "
-            "that nothing is protected"
-        )
-    if q.delta is not None and not 0 < q.delta < 1 / max(1, q.users):
-        yield (
-            f"delta = {q.delta:g}, must be > 0 and < 1/users, or one person could be "
-            "published outright"
-        )
-    yield from _count_problems(q)
-    if (q.noise is Place.LABEL) != (q.unit is Unit.LABEL):
-        yield f"noise = {q.noise} with unit = {q.unit}: label goes with label"
-    elif q.noise is Place.LABEL:
-        yield from _label_problems(q)
-    else:
-        yield from _sum_problems(q)
-
-
-def _count_problems(q: Question) -> Iterator[str]:
-    named = (("min_survivors", q.min_survivors), ("colluders", q.colluders))
-    for name, value in named:
-        if value is None:
-            continue
-        if not isfinite(value) or value < 0 or (value >= 1 and value != int(value)):
-            yield f"{name} = {value:g}, must be a share below 1 or a whole number"
-        elif q.count(value) > q.cohort:
-            yield f"{name} = {value:g}, must be <= cohort = {q.cohort}"
-
-
-def _label_problems(q: Question) -> Iterator[str]:
-    if (q.epsilon is None) == (q.keep is None):
-        yield "noise = label: give either epsilon or keep"
-    if q.noise_multiplier is not None:
-        yield "noise = label: has no noise_multiplier; give epsilon or keep"
-    options = 2 if q.options is None else q.options
-    if not 2 <= options < 2**31:
-        yield f"options = {options}, must be >= 2"
-    elif q.keep is not None and not 1 / options <= q.keep < 1:
-        yield f"keep = {q.keep:g}, must be >= 1/options = {1 / options:.4g} and < 1"
-
-
-def _sum_problems(q: Question) -> Iterator[str]:
-    if q.noise is not Place.CENTRAL:
-        yield (
-            f"noise = {q.noise}: not planned before secure aggregation is part of "
-            "fedpref; use noise = central or noise = label"
-        )
-        return
-    if q.keep is not None or q.options is not None:
-        yield "keep and options: belong to noise = label"
-    if sum(v is not None for v in (q.rounds, q.epsilon, q.noise_multiplier)) != 2:
-        yield "give two of rounds, epsilon and noise_multiplier; the third is computed"
-    z = q.noise_multiplier
-    if z is not None and not 2.0**-10 <= z <= 2.0**40:
-        yield f"noise_multiplier = {z:g}, must be >= 2**-10 and <= 2**40"
-    if q.participation is Takes.HIDDEN:
-        yield (
-            "participation = hidden: needs noise = distributed; with central noise the "
-            "server sees who contributes what"
-        )
-    if q.against is Adversary.SERVER:
-        yield (
-            "against = server: with central noise the server sees every update and its "
-            "epsilon is infinite; use against = outsider"
-        )

@@ -1,5 +1,6 @@
 """Planning against closed forms, exact fractions, and what a run would seal."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import exp, inf, sqrt
 
@@ -13,7 +14,8 @@ from scipy.stats import norm
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.errors import PlanError
 from fedpref.plan import PrivacySpec
-from fedpref.planning import EPSILONS, Place, Question, Takes, solve, table
+from fedpref.planning import EPSILONS, solve, table
+from fedpref.questions import Place, Question, Takes
 
 OUT, SERVER = Adversary.OUTSIDER, Adversary.SERVER
 
@@ -26,6 +28,34 @@ def ask(
 
 def label(**kw):
     return ask(Unit.LABEL, Place.LABEL, **kw)
+
+
+def sealed_spec(noise, against, **change):
+    spec = PrivacySpec(
+        unit=Unit.USER,
+        noise=noise,
+        participation=Participation.ALL,
+        against=against,
+        target_epsilon=1.0,
+        delta=None,
+        clip=8.0,
+        rounds=10,
+        spare_rounds=0,
+        units=500,
+        cohort=500,
+        units_per_client=1,
+        sampling_prob=Fraction(1),
+        coordinates=10**6,
+        min_survivors=0.9,
+        colluders=0.1,
+        word_bits=24,
+        complete_graph=True,
+    )
+    return replace(spec, **change).calibrate()
+
+
+def devices(takes=Takes.ALL, *, people=(500, 500), unit=Unit.USER, **kw):
+    return ask(unit, Place.DISTRIBUTED, takes, people=people, **kw)
 
 
 def exact_gaussian(multiplier: float, rounds: int, delta: float) -> float:
@@ -52,25 +82,66 @@ def test_epsilon_is_the_exact_one_or_a_little_above(z, rounds) -> None:
 
 def test_noise_is_that_of_the_plan_that_a_run_would_seal() -> None:
     answer = solve(ask(rounds=10, epsilon=1.0))
-    sealed = PrivacySpec(
-        Unit.USER,
-        Noise.CENTRAL,
-        Participation.ALL,
-        OUT,
-        1.0,
-        None,
-        8.0,
-        10,
-        500,
-        99,
-        0.9,
-    ).calibrate()
+    sealed = sealed_spec(Noise.CENTRAL, OUT, coordinates=99)
     assert answer.multiplier is not None
     assert float(answer.multiplier) == pytest.approx(
         float(sealed.noise_multiplier), rel=3e-5
     )
     assert 0.999 < answer.epsilon[OUT] <= 1.0
     assert answer.question.chosen_delta == sealed.delta == 1e-5
+
+
+def test_distributed_noise_is_that_of_the_plan_that_a_run_would_seal() -> None:
+    answer = solve(devices(rounds=10, epsilon=1.0))
+    sealed = sealed_spec(Noise.DISTRIBUTED, SERVER)
+    assert answer.multiplier == sealed.noise_multiplier
+    assert answer.epsilon == {
+        who: spent.epsilon for who, spent in sealed.epsilons(10).items()
+    }
+    assert 0.999 < answer.epsilon[SERVER] <= 1.0
+
+
+def test_own_coins_count_against_everybody() -> None:
+    given_ = {"people": (500, 100), "rounds": 10, "noise_multiplier": 3.0}
+    hidden = solve(devices(Takes.HIDDEN, **given_))
+    assert hidden.epsilon[SERVER] == hidden.epsilon[OUT] == hidden.price
+    everybody = solve(devices(rounds=10, noise_multiplier=3.0))
+    assert hidden.price < everybody.price / 3
+    assert hidden.unsampled == pytest.approx(everybody.price, rel=1e-3)
+    record = solve(devices(Takes.HIDDEN, unit=Unit.RECORD, **given_))
+    assert record.price == pytest.approx(hidden.price, rel=1e-9)
+
+
+def test_a_draw_of_devices_counts_against_outsiders_alone() -> None:
+    given_ = {"people": (100_000, 2000), "rounds": 10, "noise_multiplier": 4.0}
+    drawn = solve(devices(Takes.SERVER, min_survivors=0.6, **given_))
+    named = solve(devices(Takes.FIXED, min_survivors=0.6, **given_))
+    assert drawn.question.amplified
+    assert drawn.epsilon[SERVER] == pytest.approx(named.price, rel=1e-3)
+    assert drawn.epsilon[OUT] < drawn.epsilon[SERVER] / 5
+    assert not devices(Takes.SERVER, **given_).amplified  # 90 % must answer
+    record = {**given_, "unit": Unit.RECORD, "min_survivors": 0.6}
+    assert not devices(Takes.SERVER, **record).amplified
+
+
+def test_nothing_is_claimed_against_the_server_in_a_crowd() -> None:
+    answer = solve(devices(people=(5000, 5000), rounds=10, epsilon=1.0))
+    assert answer.epsilon[SERVER] == inf
+    assert 0.99 < answer.epsilon[OUT] <= 1.0
+    assert answer.question.bound is OUT
+
+
+def test_the_table_of_distributed_noise() -> None:
+    rows = table(solve(devices(rounds=10, epsilon=1.0, coordinates=6000)))
+    assert [row.question.epsilon for row in rows] == list(EPSILONS)
+    noise = [float(row.multiplier) for row in rows if row.multiplier]
+    for row, z in zip(rows, noise, strict=True):
+        assert exact_gaussian(z, 10, 1e-5) <= row.question.epsilon
+
+
+def test_a_threshold_that_is_not_there_is_refused() -> None:
+    with pytest.raises(PlanError, match="nearest plans that work"):
+        solve(devices(rounds=10, epsilon=1.0, min_survivors=0.5))
 
 
 def test_rounds_are_the_most_that_fit() -> None:
@@ -183,11 +254,13 @@ def test_the_table_of_labels() -> None:
     [
         (lambda: ask(rounds=1), "give two of rounds, epsilon and noise_multiplier"),
         (lambda: ask(rounds=1, epsilon=1.0, noise_multiplier=2.0), "give two of"),
-        (lambda: ask(noise=Place.DISTRIBUTED, rounds=1, epsilon=1.0), "before secure"),
         (
             lambda: ask(Unit.RECORD, Place.DEVICE, rounds=1, epsilon=1.0),
-            "before secure",
+            "before devices train on their own",
         ),
+        (lambda: devices(rounds=1, epsilon=1.0, coordinates=0), "coordinates = 0"),
+        (lambda: ask(rounds=1, epsilon=1.0, coordinates=9), "belong to noise = dist"),
+        (lambda: devices(rounds=1, epsilon=1.0, min_survivors=0), "min_survivors = 0"),
         (lambda: ask(takes=Takes.HIDDEN, rounds=1, epsilon=1.0), "needs noise = distr"),
         (lambda: ask(rounds=1, epsilon=1.0, against=SERVER), "epsilon is infinite"),
         (lambda: ask(Unit.LABEL, rounds=1, epsilon=1.0), "label goes with label"),

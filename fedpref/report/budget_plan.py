@@ -10,14 +10,9 @@ from math import ceil
 from typing import Any
 
 from fedpref.core.types import Adversary, Unit
-from fedpref.planning import (
-    EPSILONS,
-    LARGEST_EPSILON,
-    MOST_ROUNDS,
-    Answer,
-    Place,
-    Takes,
-)
+from fedpref.planning import EPSILONS, Answer
+from fedpref.questions import LARGEST_EPSILON, MOST_ROUNDS, Place, Takes
+from fedpref.report import budget_secure
 from fedpref.report.statement import best_guess
 from fedpref.report.words import delta_text, epsilon_text, number, percent
 
@@ -87,6 +82,9 @@ def assumptions(answer: Answer) -> Iterator[str]:
         yield "the noised label is remembered for ever and never drawn anew"
         yield "options are put in an order that does not depend on the choice"
         return
+    if asked.noise is Place.DISTRIBUTED:
+        yield from budget_secure.assumptions(answer)
+        return
     yield (
         "the server keeps the updates to itself, clips and sums them as planned, adds "
         "all of the noise, and draws it from operating-system entropy"
@@ -122,6 +120,9 @@ def buys(answer: Answer) -> Iterator[str]:
             "Remembering the noised label: any number of rounds and objectives for "
             "one epsilon; without it every round costs it again."
         )
+        return
+    if asked.noise is Place.DISTRIBUTED:
+        yield from budget_secure.buys(answer)
         return
     price, outside = epsilon_text(answer.price), "against outsiders"
     yield (
@@ -193,7 +194,8 @@ def warnings(answer: Answer) -> Iterator[str]:
     asked = answer.question
     if answer.rounds == MOST_ROUNDS and asked.rounds is None:
         yield f"Rounds: not counted beyond {MOST_ROUNDS}; more would fit."
-    if answer.epsilon[Adversary.SERVER] == float("inf"):
+    distributed = asked.noise is Place.DISTRIBUTED
+    if not distributed and answer.epsilon[Adversary.SERVER] == float("inf"):
         yield "Against the server nothing is protected: it sees every update."
     noise = answer.noise_on_average
     if noise is not None and noise > 1:

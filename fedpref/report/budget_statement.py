@@ -10,32 +10,39 @@ from math import isinf
 from pathlib import Path
 from typing import Any
 
-from fedpref.core.events import Event, GaussianSum, NonPrivate, PoissonGaussianSum
-from fedpref.core.events import RandomisedResponse as Response
-from fedpref.core.ledger import Book
+from fedpref.core.book import Account, Book
+from fedpref.core.currencies import Sum
+from fedpref.core.events import NonPrivate, PoissonGaussianSum, PoissonSkellamSum
 from fedpref.core.rows import Cap
 from fedpref.core.types import Adversary, Unit
 from fedpref.errors import InputError
 from fedpref.report import budget, words
 from fedpref.report.budget_plan import LEAVES_OPEN, UNIT_WORDS, strength
-from fedpref.report.statement import EVERY_UPDATE, MODEL, best_guess
+from fedpref.report.mechanisms import mechanism
+from fedpref.report.statement import best_guess
+from fedpref.report.wording import EVERY_UPDATE, MASKED_UPDATES, MODEL
 
 FORMAT = "fedpref-ledger-statement/1"
 HERE = Path(__file__).parent
-SEEDED = "seeded-"  # how the name of a run begins that anybody can repeat
 
 RELATIONS = {
     "zero-out": "one contribution becomes zero, and its owner still takes part",
     "replace-label": "one label becomes another one",
 }
-SEES = {Adversary.SERVER: EVERY_UPDATE, Adversary.OUTSIDER: MODEL}
 NAMES = {
     Adversary.SERVER: "the server that runs the training",
     Adversary.OUTSIDER: "everybody who sees only what was released",
 }
-ASSUMPTIONS = (
+TRUSTED_SERVER = (
     "the server clips, sums and adds noise as planned, keeps the updates to itself, "
     "and draws the noise from operating-system entropy",
+)
+SECURE_SUM = (
+    "where noise is distributed: in no round more devices are bad than its plan allows "
+    "for, the roster of devices is signed by an authority that is not the server, and "
+    "X25519, Ed25519, HKDF-SHA256, AES-256 and SHA-256 hold",
+)
+ASSUMPTIONS = (
     "every release about these people is in this ledger",
     "one person is one identity, and is in this data once",
     "who is online does not depend on the answers",
@@ -49,11 +56,33 @@ NOT_PROTECTED = (
     "clip, learning rate and rounds, where they were chosen by looking at these people",
     "anything that the same people gave to others, or to a run with another ledger",
 )
+EARLY = {
+    False: "stopping a plan early returns nothing",
+    True: "a plan that is closed early returns only rounds that never happened",
+}
+ONE_UNIT = "epsilons of different units are never added"
+COMPOSITION = {
+    Sum.SEALED: "each plan is priced whole: exactly where no round is sampled, "
+    "otherwise by the smaller total of two accountants (PLD and RDP); plans add by "
+    f"epsilon and delta; {ONE_UNIT}",
+    Sum.GAUSSIAN: "squared sensitivity over variance of all releases adds up; the cap "
+    "was fixed before the first, so plans may be chosen by what was seen, and the cap "
+    f"is the claim; {ONE_UNIT}",
+    Sum.RDP: "Rényi divergence of all releases at one order adds up; order and cap "
+    "were fixed before the first, so plans may be chosen by what was seen, and the "
+    f"cap is the claim; {ONE_UNIT}",
+}
 ENFORCED = (
     "The server's ledger: it reserves each plan whole before anybody is asked, "
     "charges a round before anything of it is released, and refuses what does not fit "
     "under the cap. Devices keep no ledger of their own yet, so the server is trusted "
     "not to throw this one away."
+)
+
+
+BOOKED = (
+    "Nobody limits it: no cap is set. The server's ledger books each plan whole before "
+    "anybody is asked, and a round before anything of it is released."
 )
 
 
@@ -66,7 +95,7 @@ def statement(book: Book) -> dict[str, Any]:
     if not book.caps:
         raise InputError("the ledger is empty: no cap was opened, nothing is promised")
     first = next(iter(book.caps.values()))
-    seeded = [name for name in book.accounts if name.startswith(SEEDED)]
+    seeded = [n for n, account in book.accounts.items() if account.reservation.seeded]
     units = {unit.value: _unit(book, cap) for unit, cap in book.caps.items()}
     return {
         "format": FORMAT,
@@ -79,11 +108,16 @@ def statement(book: Book) -> dict[str, Any]:
         "seeded_runs": seeded,
         "units": units,
         "duration": duration(first),
-        "composition": "each plan is priced whole, by the smaller total of two "
-        "accountants (PLD and RDP); plans add by epsilon and delta; epsilons of "
-        "different units are never added",
-        "enforced_by": ENFORCED,
-        "assumptions": [*ASSUMPTIONS, *([SECRET_DRAW] if _sampled(book) else [])],
+        "composition": {
+            unit.value: COMPOSITION[cap.currency.sum] for unit, cap in book.caps.items()
+        },
+        "enforced_by": ENFORCED if _limited(book) else BOOKED,
+        "assumptions": [
+            *(TRUSTED_SERVER if _readable(book) else ()),
+            *(SECURE_SUM if _secure(book) else ()),
+            *ASSUMPTIONS,
+            *([SECRET_DRAW] if _sampled(book) else []),
+        ],
         "not_protected": list(_open(book, bool(seeded))),
     }
 
@@ -98,6 +132,7 @@ def _unit(book: Book, cap: Cap) -> dict[str, Any]:
             "epsilon": words.number(cap.epsilon),
             "delta": cap.delta,
             "against": cap.against.value,
+            "currency": str(cap.currency),
         },
         "delta": book.delta(unit),
         "adversaries": {who.value: _adversary(book, unit, who) for who in Adversary},
@@ -112,14 +147,15 @@ def _unit(book: Book, cap: Cap) -> dict[str, Any]:
 
 
 def _adversary(book: Book, unit: Unit, who: Adversary) -> dict[str, Any]:
-    promised = book.claimed(unit, who)
-    seeded = any(a.reservation.run.startswith(SEEDED) for a in book.of(unit))
+    promised = book.promised(unit, who)
+    seeded = any(a.reservation.seeded for a in book.of(unit))
     holds = not isinf(promised) and not seeded
     delta = book.delta(unit)
     return {
         "who": NAMES[who],
-        "sees": SEES[who],
-        "reserved": words.number(promised),
+        "sees": _sees(book, unit, who),
+        "promised": words.number(promised),
+        "reserved": words.number(book.claimed(unit, who)),
         "spent": words.number(book.spent(unit, who)),
         "left": words.number(budget.left(book, unit, who)),
         "delta": delta if holds else None,
@@ -127,6 +163,26 @@ def _adversary(book: Book, unit: Unit, who: Adversary) -> dict[str, Any]:
         "best_guess": best_guess(promised, delta) if holds else 1.0,
         "in_words": _in_words(promised, delta, unit, seeded),
     }
+
+
+def _sees(book: Book, unit: Unit, who: Adversary) -> str:
+    if who is Adversary.OUTSIDER:
+        return MODEL
+    plain = any(_bare(a) for a in book.of(unit))
+    return EVERY_UPDATE if plain else MASKED_UPDATES
+
+
+def _bare(account: Account) -> bool:
+    """Whether the server of this plan reads every contribution."""
+    return isinstance(account.reservation.per_round[Adversary.SERVER], NonPrivate)
+
+
+def _readable(book: Book) -> bool:
+    return any(_bare(account) for account in book.accounts.values())
+
+
+def _secure(book: Book) -> bool:
+    return not all(_bare(account) for account in book.accounts.values())
 
 
 def _in_words(promised: float, delta: float, unit: Unit, seeded: bool) -> str:
@@ -139,31 +195,11 @@ def _in_words(promised: float, delta: float, unit: Unit, seeded: bool) -> str:
     return strength(promised, delta, unit)
 
 
-def mechanism(event: Event) -> str:
-    """What one round releases to outsiders, in words."""
-    if isinstance(event, NonPrivate):
-        return "sums without noise"
-    if isinstance(event, GaussianSum):
-        return f"sums with Gaussian noise, multiplier {event.noise_multiplier:.4g}"
-    if isinstance(event, PoissonGaussianSum):
-        return (
-            f"sums with Gaussian noise, multiplier {event.noise_multiplier:.4g}, over "
-            f"people drawn in secret, each with chance {float(event.sampling_prob):.4g}"
-        )
-    if isinstance(event, Response):
-        kept = f"kept with chance {float(event.keep):.4g}"
-        return f"labels of {event.options} options, {kept}"
-    raise InputError(
-        f"event = {type(event).__name__}: no statement is written for it; use a "
-        "version of fedpref that knows it"
-    )
-
-
 def duration(cap: Cap) -> str:
     """For how long the numbers hold."""
     return (
         f"For data of {cap.window}, and for good: what was spent on these people does "
-        "not come back, and stopping a plan early returns nothing. Only data of a new "
+        f"not come back, and {EARLY[cap.currency.adaptive]}. Only data of a new "
         "window can have a budget of its own, and a person who is in both has both."
     )
 
@@ -195,13 +231,19 @@ def _summary(book: Book, cap: Cap, seeded: int) -> Iterator[str]:
 
 
 def _promise(book: Book, unit: Unit, who: Adversary) -> str:
-    promised = book.claimed(unit, who)
+    promised = book.promised(unit, who)
     if isinf(promised):
         return f"Against {NAMES[who]}: nothing (epsilon is infinite)."
+    spent = words.epsilon_text(book.spent(unit, who))
+    adaptive = book.caps[unit].currency.adaptive
     return (
         f"Against {NAMES[who]}: epsilon {words.epsilon_text(promised)} at delta "
-        f"{words.delta_text(book.delta(unit))} per {unit}, of which "
-        f"{words.epsilon_text(book.spent(unit, who))} is spent."
+        f"{words.delta_text(book.delta(unit))} per {unit}, "
+        + (
+            f"which is the cap; {spent} so far."
+            if adaptive
+            else f"of which {spent} is spent."
+        )
     )
 
 
@@ -215,9 +257,13 @@ def _open(book: Book, seeded: bool) -> Iterator[str]:
     yield from NOT_PROTECTED
 
 
+def _limited(book: Book) -> bool:
+    return not any(isinf(cap.epsilon) for cap in book.caps.values())
+
+
 def _sampled(book: Book) -> bool:
     return any(
-        isinstance(event, PoissonGaussianSum)
+        isinstance(event, PoissonGaussianSum | PoissonSkellamSum)
         for account in book.accounts.values()
         for event in account.reservation.per_round.values()
     )
@@ -251,9 +297,15 @@ def _render(template: str, found: dict[str, Any], *, escape: bool) -> str:
     }
     css = (HERE / "report.css").read_text(encoding="utf-8")
     page = environment.get_template(template).render(
-        found=found, css=Markup(css), names=NAMES, plain=_plain
+        found=found, css=Markup(css), cap=_cap, plain=_plain
     )
     return page.rstrip() + "\n"
+
+
+def _cap(cap: dict[str, Any]) -> str:
+    if cap["epsilon"] == "inf":
+        return "no cap is set: more runs may be added without end"
+    return f"the cap is epsilon {epsilon(cap['epsilon'])} against the {cap['against']}"
 
 
 def epsilon(value: float | str | None) -> str:

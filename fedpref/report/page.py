@@ -14,11 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from fedpref.core.types import Noise
 from fedpref.report import figures, words
 from fedpref.report.run import Run
-from fedpref.report.schema import Bin
-from fedpref.report.statement import SEEDED, UNITS, ledger_words
+from fedpref.report.schema import Bin, Plan
+from fedpref.report.statement import SEEDED, UNITS, ledger_words, unmasked
 from fedpref.report.verdict import trains_adapter, verdict
+from fedpref.report.wording import OUTSIDER
 
 HERE = Path(__file__).parent
 
@@ -54,6 +56,7 @@ def page(run: Run, statement: dict[str, Any]) -> str:
         source=Path(str(run.setting("data", "source", "records"))).name,
         model=model_words(run),
         ledger=ledger_words(run.plan),
+        unmasked=unmasked(run.plan),
         seeded=SEEDED,
         verdict=verdict(run),
         **_figures(run),
@@ -112,7 +115,8 @@ def epsilon_line(run: Run) -> figures.Line | None:
     if any(math.isinf(value) for _, value in seen):
         return None
     plan = run.plan
-    bound = plan.target_epsilon if plan.against.value == "outsider" else None
+    both = plan.epsilon.server == plan.epsilon.outsider
+    bound = plan.target_epsilon if plan.against is OUTSIDER or both else None
     target = bound if bound is not None and not math.isinf(bound) else None
     labels = [f"round {number}: {words.epsilon_text(value)}" for number, value in seen]
     return figures.line(seen, labels, fractions=False, floor=0.0, target=target)
@@ -167,12 +171,26 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
         ("Grid step", words.power_of_two(plan.grid_step)),
         ("Divisor of the sum", words.plain(plan.divisor)),
         ("Least survivors", words.plain(plan.min_survivors)),
+        *(_secure(run.plan) if plan.noise is Noise.DISTRIBUTED else []),
         ("Delta", words.delta_text(plan.delta)),
         ("Target epsilon", "none" if plan.target_epsilon is None else
          f"{words.epsilon_text(plan.target_epsilon)} against the {plan.against.value}"),
         ("Epsilon, outsider", _accounted(plan.epsilon.outsider,
                                          plan.accountant.outsider)),
         ("Epsilon, server", _accounted(plan.epsilon.server, plan.accountant.server)),
+    ]  # fmt: skip
+
+
+def _secure(plan: Plan) -> list[tuple[str, str]]:
+    """What noise from the devices, and the sum that hides it, are made of."""
+    return [
+        ("Secure sum", "run, with masks" if plan.masked else "not run: no masks"),
+        ("Spare rounds, paid for", words.plain(plan.spare_rounds)),
+        ("Bad devices allowed for", words.plain(plan.colluders)),
+        ("Shares that open a secret", words.plain(plan.threshold)),
+        ("One device’s noise, std in grid steps", words.plain(plan.share_stddev_grid)),
+        ("Sensitivity after rounding, against before", words.plain(plan.inflation)),
+        ("Chance to contribute", words.plain(plan.sampling_prob)),
     ]  # fmt: skip
 
 

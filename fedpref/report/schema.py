@@ -21,7 +21,9 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Epsilon = Annotated[float, Field(ge=0), BeforeValidator(_infinite)]
 Interval = tuple[Finite, Finite]
-Accountant = Literal["pld", "rdp"] | None
+Priced = Literal["exact", "pld", "rdp", "pure"]
+Compared = Literal["comparison+exact", "comparison+pld", "comparison+rdp"]
+Accountant = Priced | Compared | None
 
 
 class _Frozen(BaseModel):
@@ -49,12 +51,12 @@ class Accountants(_Frozen):
 class LedgerUse(_Frozen):
     """The ledger in which the plan is reserved; ``own``: no other run is in it."""
 
-    file: str
     own: bool
     population: str
     window: str
     cap: Epsilon
     cap_delta: Annotated[float, Field(gt=0, lt=1)]
+    currency: str
 
 
 class Plan(_Frozen):
@@ -76,11 +78,22 @@ class Plan(_Frozen):
     noise_stddev_grid: Finite | None = None
     grid_step: Finite | None = None
     divisor: Finite | None = None
-    min_survivors: Finite | None = None
+    min_survivors: Annotated[int, Field(ge=0)] | None = None
+    spare_rounds: Annotated[int, Field(ge=0)] = 0
+    cohort: Annotated[int, Field(ge=1)] | None = None
+    units_per_client: Annotated[int, Field(ge=1)] = 1
+    sampling_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colluders: Annotated[int, Field(ge=0)] = 0
+    threshold: Annotated[int, Field(ge=0)] = 0
+    masked: bool = False
+    share_stddev_grid: Finite | None = None
+    inflation: Finite | None = None
+    scale_active: str | None = None
     coordinates: Annotated[int, Field(ge=1)]
     seeded: bool
     sealed: bool
     ledger: LedgerUse
+    ledger_file: str
 
 
 class Round(_Frozen):

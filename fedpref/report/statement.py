@@ -7,14 +7,24 @@ from the plan, and the ledger keeps to them.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fedpref.core.types import Adversary, Noise, Unit
+from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.errors import InputError
-from fedpref.report.run import Run
-from fedpref.report.schema import Plan
+from fedpref.report.wording import (
+    AS_IF,
+    OUTSIDER,
+    SERVER,
+    WORDS,
+    Wording,
+    without_masks,
+)
 from fedpref.report.words import delta_text, epsilon_text, number
+
+if TYPE_CHECKING:  # pydantic takes its time, and reading a ledger needs the words only
+    from fedpref.report.run import Run
+    from fedpref.report.schema import Plan
 
 FORMAT = "fedpref-statement/1"
 
@@ -27,6 +37,10 @@ SHARED_LEDGER = (
     "may cost epsilon {cap} at delta {delta} per {unit} against the {against}; more "
     "is refused."
 )
+NO_LIMIT = (
+    "Booked in a ledger that runs on {population} ({window}) share: it sets no limit, "
+    "so more runs may be added without end."
+)
 BARE = (
     "No noise was added: epsilon is infinite against everybody, and the ledger has "
     "booked that."
@@ -34,92 +48,22 @@ BARE = (
 SEEDED = "This run used a seed: it is reproducible and NOT private."
 
 
-@dataclass(frozen=True)
-class Wording:
-    """What one kind of noise means, adversary by adversary.
-
-    ``promise`` may contain ``{promise}``: epsilon, delta and unit. ``protects`` is None
-    where nothing does.
-    """
-
-    sees: dict[Adversary, str]
-    protects: dict[Adversary, str | None]
-    promise: dict[Adversary, str]
-    assumptions: tuple[str, ...]
-    trusted: dict[str, str]
-    not_protected: tuple[str, ...]
-
-
-SERVER, OUTSIDER = Adversary.SERVER, Adversary.OUTSIDER
-EVERY_UPDATE = "every update of every person in every round"
-MODEL = "the released model and this statement"
-
-SIMULATION_ONLY = (
-    "the accuracies in the report: simulation only; they are measured on held-out "
-    "people without noise, and some baselines are fitted on everybody without noise"
-)
-
-WORDS = {
-    Noise.CENTRAL: Wording(
-        sees={SERVER: EVERY_UPDATE, OUTSIDER: MODEL},
-        protects={
-            SERVER: None,
-            OUTSIDER: "Gaussian noise on the sum of the clipped contributions, added "
-            "by the server",
-        },
-        promise={
-            SERVER: "The server sees every update: against it nothing is promised "
-            "(epsilon = infinite).",
-            OUTSIDER: "Against everybody who sees only the released model: {promise}.",
-        },
-        assumptions=(
-            "the server keeps the updates to itself, clips and sums them as it says, "
-            "adds the noise, and draws it from operating-system entropy",
-            "one person is one identity, and is in this data once",
-            "who is online does not depend on the answers",
-            "only the released model and the numbers of the plan are published",
-            "noise that is computed in 64-bit floating point counts as exact",
-        ),
-        trusted={
-            "server": "every update in the clear; clipping, summing and the noise",
-            "readers of the model": "nothing",
-        },
-        not_protected=(
-            "that a person takes part, and in which rounds, is not hidden; what they "
-            "contribute is",
-            "people whose answers are nearly the same as somebody else's: what one of "
-            "them adds is bounded, what they share is not",
-            "the menus, texts and attributes on offer: they count as public",
-            "the choice of clip, learning rate and rounds: where these were chosen by "
-            "looking at results on these people, that look is not booked in epsilon",
-            SIMULATION_ONLY,
-            "several runs that do not share a ledger: their epsilons add up unseen",
-        ),
-    ),
-    Noise.NONE: Wording(
-        sees={SERVER: EVERY_UPDATE, OUTSIDER: MODEL},
-        protects={SERVER: None, OUTSIDER: None},
-        promise={
-            SERVER: "The server sees every update: against it nothing is promised "
-            "(epsilon = infinite).",
-            OUTSIDER: "No noise was added: against those who see the released model "
-            "nothing is promised either (epsilon = infinite).",
-        },
-        assumptions=(),
-        trusted={
-            "server": "every update in the clear",
-            "readers of the model": "everything that the model gives away",
-        },
-        not_protected=(
-            "any answer: the model may give away what it was trained on, to anybody",
-            SIMULATION_ONLY,
-        ),
-    ),
-}
-
 UNITS = {
     Unit.USER: ("person", "everything that one person contributes"),
     Unit.RECORD: ("record", "one record: a choice with all its pairs"),
+    Unit.LABEL: ("label", "the label of one record: which option was chosen"),
+}
+
+SAMPLERS = {
+    Participation.ALL: "none; everybody contributes in every round, and no "
+    "amplification by sampling is claimed",
+    Participation.HIDDEN: "each device contributes by its own secret coin and sends a "
+    "masked vector either way; the coin is counted against everybody",
+    Participation.SERVER: "the server draws people in secret; the draw is counted "
+    "against people who are not enrolled only, and only where the size of a cohort "
+    "cannot give it away",
+    Participation.FIXED: "none; the server names who takes part, and no amplification "
+    "by sampling is claimed",
 }
 
 ONE_RECORD = (
@@ -129,7 +73,7 @@ ONE_RECORD = (
 BY_THE_SEED = "anything at all: whoever knows the seed can take the noise away again"
 
 
-def statement(run: Run) -> dict[str, Any]:
+def statement(run: "Run") -> dict[str, Any]:
     """The machine-readable statement, ``statement.json``."""
     plan = run.plan
     words = wording(plan)
@@ -137,8 +81,12 @@ def statement(run: Run) -> dict[str, Any]:
         "format": FORMAT,
         "scenario": run.name,
         "summary": plain_words(plan),
-        "enforced_by_ledger": True,
-        "ledger": plan.ledger.model_dump() | {"cap": number(plan.ledger.cap)},
+        "enforced_by_ledger": plan.sealed,
+        "ledger": {
+            **plan.ledger.model_dump(),
+            "file": Path(plan.ledger_file).name,  # where it lies is nobody's business
+            "cap": number(plan.ledger.cap),
+        },
         "seeded": plan.seeded,
         "private": not plan.seeded and not math.isinf(plan.epsilon.outsider),
         "unit": plan.unit.value,
@@ -148,8 +96,8 @@ def statement(run: Run) -> dict[str, Any]:
         "becomes zero while its owner still takes part",
         "noise": plan.noise.value,
         "participation": plan.participation.value,
-        "sampler": "none; everybody contributes in every round, and no amplification "
-        "by sampling is claimed",
+        "sampler": SAMPLERS[plan.participation],
+        "masked": plan.masked,
         "against": plan.against.value,
         "target_epsilon": number(plan.target_epsilon),
         "delta": plan.delta,
@@ -161,41 +109,61 @@ def statement(run: Run) -> dict[str, Any]:
             "units": plan.units,
             "coordinates": plan.coordinates,
             "clip": plan.clip,
+            "spare_rounds": plan.spare_rounds,
+            "colluders": plan.colluders,
+            "threshold": plan.threshold,
+            "sampling_prob": plan.sampling_prob,
             "noise_multiplier": plan.noise_multiplier,
             "noise_stddev_grid": plan.noise_stddev_grid,
             "grid_step": plan.grid_step,
             "divisor": plan.divisor,
             "min_survivors": plan.min_survivors,
         },
-        "assumptions": list(words.assumptions),
-        "trusted": words.trusted,
+        "assumptions": [line.format(**_counts(plan)) for line in words.assumptions],
+        "trusted": {
+            who: line.format(**_counts(plan)) for who, line in words.trusted.items()
+        },
         "not_protected": not_protected(plan),
         "audit": None,
     }
 
 
-def plain_words(plan: Plan) -> list[str]:
+def plain_words(plan: "Plan") -> list[str]:
     """The statement in a few sentences, the most important first."""
-    promise = (
-        f"epsilon {epsilon_text(plan.epsilon.outsider)} at delta "
-        f"{delta_text(plan.delta)} per {UNITS[plan.unit][0]}"
-    )
-    if plan.seeded:
-        promise = (
-            f"without the seed it would be {promise}; with it, nothing is promised"
-        )
-    lines = [wording(plan).promise[who] for who in (SERVER, OUTSIDER)]
+    promise = wording(plan).promise
+    lines = [
+        promise[who].format(promise=_promise(plan, who), **_counts(plan))
+        for who in (SERVER, OUTSIDER)
+    ]
     bare = [BARE] if plan.noise is Noise.NONE else []
     seeded = [SEEDED] if plan.seeded else []
-    promises = [line.format(promise=promise) for line in lines]
-    return [*bare, ledger_words(plan), *seeded, *promises]
+    return [*bare, ledger_words(plan), *seeded, *lines]
 
 
-def ledger_words(plan: Plan) -> str:
+def _promise(plan: "Plan", who: Adversary) -> str:
+    """Epsilon, delta and unit, against one adversary."""
+    epsilon: float = getattr(plan.epsilon, who.value)
+    if math.isinf(epsilon):
+        return "nothing is promised (epsilon = infinite)"
+    promise = (
+        f"epsilon {epsilon_text(epsilon)} at delta {delta_text(plan.delta)} per "
+        f"{UNITS[plan.unit][0]}"
+    )
+    if plan.seeded:
+        return f"without the seed it would be {promise}; with it, nothing is promised"
+    return promise
+
+
+def _counts(plan: "Plan") -> dict[str, Any]:
+    return {"colluders": plan.colluders, "survivors": plan.min_survivors}
+
+
+def ledger_words(plan: "Plan") -> str:
     """What stands behind the numbers."""
     if plan.ledger.own:
         return OWN_LEDGER
-    return SHARED_LEDGER.format(
+    words = NO_LIMIT if math.isinf(plan.ledger.cap) else SHARED_LEDGER
+    return words.format(
         population=plan.ledger.population,
         window=plan.ledger.window,
         cap=epsilon_text(plan.ledger.cap),
@@ -205,16 +173,22 @@ def ledger_words(plan: Plan) -> str:
     )
 
 
-def not_protected(plan: Plan) -> list[str]:
+def not_protected(plan: "Plan") -> list[str]:
     """What no epsilon of this run covers."""
     noised = plan.noise is not Noise.NONE
     seed = [BY_THE_SEED] if plan.seeded and noised else []
     unit = [ONE_RECORD] if plan.unit is Unit.RECORD and noised else []
-    return [*seed, *unit, *wording(plan).not_protected]
+    as_if = [AS_IF] if unmasked(plan) else []
+    return [*seed, *as_if, *unit, *wording(plan).not_protected]
 
 
-def wording(plan: Plan) -> Wording:
-    """The wording of the plan's noise.
+def unmasked(plan: "Plan") -> bool:
+    """Whether noise was made for a secure sum that this run did not do."""
+    return plan.noise is Noise.DISTRIBUTED and not plan.masked
+
+
+def wording(plan: "Plan") -> Wording:
+    """The wording of the plan's noise, and of its masks.
 
     Raises:
         InputError: none is written for it.
@@ -224,7 +198,8 @@ def wording(plan: Plan) -> Wording:
             f"noise = '{plan.noise}': no statement is written for it; "
             "use a version of fedpref that knows it"
         )
-    return WORDS[plan.noise]
+    words = WORDS[plan.noise]
+    return without_masks(words) if unmasked(plan) else words
 
 
 def best_guess(epsilon: float, delta: float) -> float:
@@ -240,9 +215,10 @@ def best_guess(epsilon: float, delta: float) -> float:
     return 1 - (1 - delta) * math.exp(-epsilon) / (1 + math.exp(-epsilon))
 
 
-def _adversary(plan: Plan, who: Adversary) -> dict[str, Any]:
+def _adversary(plan: "Plan", who: Adversary) -> dict[str, Any]:
     epsilon: float = getattr(plan.epsilon, who.value)
-    holds = not plan.seeded and not math.isinf(epsilon)
+    bare = who is SERVER and unmasked(plan)
+    holds = not plan.seeded and not math.isinf(epsilon) and not bare
     words = wording(plan)
     return {
         "sees": words.sees[who],

@@ -46,6 +46,7 @@ def report(run: Run) -> dict[str, Any]:
         "unit": plan.unit.value,
         "noise": plan.noise.value,
         "participation": plan.participation.value,
+        "masked": plan.masked,
         "epsilon": plan.epsilon.to_json(),
         "delta": plan.delta,
         "target_epsilon": number(plan.target_epsilon),

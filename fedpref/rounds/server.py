@@ -1,34 +1,27 @@
 """The server's half of a round, straight down.
 
-Guarantees: a contribution beyond the plan's bound, a second one of a device, or one of
-a device that is not enrolled is not added; fewer than
-``min_survivors`` of them abort the round and release nothing; the round is charged, and
-the charge durable, before anything is released; the sum is divided by
-the plan's constant, so missing people shrink the step and no private count is used.
+Guarantees: the round is charged, and the charge durable, before anything is released;
+the sum is divided by the plan's constant, so missing people shrink the step and no
+private count is used; a round that was charged before a crash is finished with the very
+sum that was charged.
 
-Does not give: protection from this server with central noise, and none at all without
-noise; ``PrivacyPlan.epsilons`` says so.
+Does not give: the sum. ``fedpref.rounds.plain`` and ``fedpref.rounds.secure`` do, and
+say what the server sees on the way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from fedpref.core.entropy import Entropy
-from fedpref.core.grid import squared_norm, to_reals
-from fedpref.core.noise import add_gaussian
-from fedpref.core.types import BoundedSum, Float, Integer
-from fedpref.errors import MessageError, TooFewSurvivors
+from fedpref.core.grid import to_reals
+from fedpref.core.rotation import rotate_back
+from fedpref.core.types import Float, Integer
 from fedpref.plan import PrivacyPlan
+from fedpref.releases import ROTATED_BITS
+from fedpref.rounds.contribution import rotation_seed
 from fedpref.rounds.optimisers import Optimiser, State
-from fedpref.secagg.messages import (
-    Contribution,
-    Invitation,
-    decode_contribution,
-    encode_invitation,
-)
 
 
 class Journal(Protocol):
@@ -37,26 +30,38 @@ class Journal(Protocol):
     def pending(self, round_: int) -> "Noisy | None":
         """The noisy sum of a round that was charged and not released before a crash."""
 
-    def charge(self, round_: int, noisy: "Noisy") -> None:
-        """Charge the round; raises if it must not be released."""
+    def charge(self, round_: int, digest: bytes) -> None:
+        """Charge the round; raises if it must not be released.
+
+        ``digest`` is of what is about to be released, or unmasked.
+        """
+
+    def hold(self, round_: int, noisy: "Noisy", digest: bytes) -> None:
+        """Keep the noisy sum, so that a crash cannot make a second one of it."""
 
     def settle(self, state: "ServerState") -> None:
         """Record the new state and that it is released."""
 
-    def give_up(self, round_: int, received: int) -> None:
-        """Record that the round releases nothing, though so many replies came."""
+    def give_up(self, round_: int, *, refund: bool) -> None:
+        """Record that the round releases nothing; ``refund`` if nobody can know it."""
 
 
-Send = Callable[[bytes], Iterable[tuple[int, bytes]]]
-"""Delivers a request to every enrolled device; yields (device, reply) as they come.
+Requests = Mapping[int, bytes]
+"""What to send, by device."""
+
+Send = Callable[[Requests], Iterable[tuple[int, bytes]]]
+"""Delivers requests; yields (device, reply) as they come.
 
 Devices are numbered from 1 to the plan's units, in the order of their enrolment.
 """
 
+Gather = Callable[[int, Float], "Noisy"]
+"""Round number and model to the charged, noisy sum of the survivors."""
+
 
 @dataclass(frozen=True, repr=False)
 class Noisy:
-    """A sum that is ready to be released, in grid steps, and who contributed."""
+    """A sum that is ready to be released, in grid steps, and how many contributed."""
 
     total: Integer
     survivors: int
@@ -66,11 +71,13 @@ class Noisy:
 class ServerState:
     """Everything a run needs to go on after a stop; public or released values only.
 
-    ``round`` is the last one that was released. ``last_sum`` adds up the iterates of
-    the last rounds for the released average.
+    ``round`` is the number of the last one that was released, ``steps`` how many were:
+    fewer, if some were charged and lost. ``last_sum`` adds up the iterates of the last
+    steps for the released average.
     """
 
     round: int
+    steps: int
     survivors: int
     model: Float
     optimiser: State
@@ -86,7 +93,7 @@ class ServerState:
 def start(model: Float, optimiser: Optimiser) -> ServerState:
     """State before the first round."""
     zero = np.zeros_like(model)
-    return ServerState(0, 0, model, optimiser.init(model.size), zero, 0)
+    return ServerState(0, 0, 0, model, optimiser.init(model.size), zero, 0)
 
 
 def run_round(
@@ -96,8 +103,7 @@ def run_round(
     plan: PrivacyPlan,
     optimiser: Optimiser,
     average_last: float,
-    entropy: Entropy,
-    send: Send,
+    gather: Gather,
     journal: Journal,
 ) -> ServerState:
     """One round of the plan.
@@ -109,32 +115,24 @@ def run_round(
         optimiser: Turns the released mean into a step.
         average_last: Share of the rounds, counted from the end, whose models are
             averaged into the released one; 0 releases the last model.
-        entropy: Source of this round's noise.
-        send: The only way out to the devices.
-        journal: Charges the round before anything can be revealed.
+        gather: Asks the devices, and charges the round before anything is revealed.
+        journal: Where the round is written down.
 
     Raises:
         TooFewSurvivors: Nothing was released.
     """
     noisy = journal.pending(number)
     if noisy is None:
-        invitation = encode_invitation(Invitation(number, plan.digest, state.model))
-        total, survivors, received = _sum(send(invitation), number, plan)
-        if survivors < plan.min_survivors:
-            journal.give_up(number, received)
-            raise TooFewSurvivors(
-                f"round {number}: survivors = {survivors}, must be >= "
-                f"{plan.min_survivors}; nothing was released"
-            )
-        noisy = Noisy(_release(total, plan, entropy, number), survivors)
-        journal.charge(number, noisy)
-    mean = to_reals(noisy.total, plan.grid) / plan.divisor
+        noisy = gather(number, state.model)
+    mean = _reals(noisy.total, plan) / plan.divisor
     step, optimiser_state = optimiser.update(mean, state.optimiser)
     model = state.model + step
-    late = number > plan.spec.rounds * (1 - average_last)
+    steps = state.steps + 1
+    late = steps > plan.spec.rounds * (1 - average_last)
     done = replace(
         state,
         round=number,
+        steps=steps,
         survivors=noisy.survivors,
         model=model,
         optimiser=optimiser_state,
@@ -145,39 +143,10 @@ def run_round(
     return done
 
 
-def _sum(
-    replies: Iterable[tuple[int, bytes]], number: int, plan: PrivacyPlan
-) -> tuple[BoundedSum, int, int]:
-    """Exact sum of the well-formed contributions within the bound, one a device.
-
-    With it, how many were added and how many replies came at all.
-    """
-    limit = plan.sensitivity_squared
-    total, heard = np.zeros(plan.spec.coordinates, np.int64), set[int]()
-    received = 0
-    for device, reply in replies:
-        received += 1
-        try:
-            contribution = decode_contribution(
-                reply, plan=plan.digest, coordinates=plan.spec.coordinates
-            )
-        except MessageError:
-            continue
-        enrolled = 1 <= device <= plan.spec.units and device not in heard
-        if enrolled and _acceptable(contribution, number, limit):
-            total += contribution.update
-            heard.add(device)
-    return BoundedSum(total, limit, plan.grid), len(heard), received
-
-
-def _acceptable(contribution: Contribution, number: int, limit: int) -> bool:
-    return contribution.round == number and squared_norm(contribution.update) <= limit
-
-
-def _release(
-    total: BoundedSum, plan: PrivacyPlan, entropy: Entropy, number: int
-) -> Integer:
-    if plan.noise_multiplier is None:
-        return total.total
-    key = entropy.key(f"noise/{plan.digest.hex()}/{number}")
-    return add_gaussian(total, plan.noise_multiplier, key=key)
+def _reals(total: Integer, plan: PrivacyPlan) -> Float:
+    """The sum in model units, turned back if it was turned."""
+    reals = to_reals(total, plan.grid)
+    if plan.spec.word_bits != ROTATED_BITS or plan.scale is None:
+        return reals
+    seed = rotation_seed(plan)
+    return rotate_back(reals, coordinates=plan.spec.coordinates, seed=seed)

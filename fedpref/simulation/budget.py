@@ -1,13 +1,17 @@
 """Which ledger a run is written into, and the reservation it starts with."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from fedpref.core import ledger as core
-from fedpref.core.ledger import Book
+from fedpref.core.book import Book, room, taken
+from fedpref.core.currencies import Currency
+from fedpref.core.events import GaussianSum
+from fedpref.core.gaussian import gaussian_epsilon
 from fedpref.core.rows import Cap, Reservation
-from fedpref.errors import BudgetError, IntegrityError
+from fedpref.errors import BudgetError, InputError, IntegrityError
 from fedpref.plan import PrivacyPlan
 from fedpref.simulation.setup import Setup
 from fedpref.store.ledger import Ledger
@@ -15,8 +19,14 @@ from fedpref.store.ledger import Ledger
 OWN = "ledger.db"
 
 
-def ledger_path(run: Path, stored: str) -> Path:
-    """Where the ledger of a run lies: its own, or one that it shares."""
+def ledger_path(run: Path, stored: str, moved: Path | None = None) -> Path:
+    """Where the ledger of a run lies: its own, one that it shares, or where it is now.
+
+    Which ledger it is does not follow from its place: ``reserve_again`` asks whether
+    the run is in it.
+    """
+    if moved is not None:
+        return moved
     return run / OWN if stored == OWN else Path(stored)
 
 
@@ -52,6 +62,7 @@ def reserve_again(setup: Setup, run_id: str, ledger: Ledger, *, begun: bool) -> 
 
     Raises:
         IntegrityError: The ledger does not know the run, or knows another plan of it.
+        InputError: The run was closed.
     """
     account = ledger.book.accounts.get(run_id)
     if account is None and not begun:
@@ -60,6 +71,10 @@ def reserve_again(setup: Setup, run_id: str, ledger: Ledger, *, begun: bool) -> 
         raise IntegrityError(
             f"{ledger.path}: run {run_id} is not reserved in it as it is here; an old "
             "or another ledger was put in its place"
+        )
+    elif account.closed:
+        raise InputError(
+            f"run {run_id} was closed after round {account.charged}; start a new run"
         )
 
 
@@ -71,17 +86,19 @@ def reservation(setup: Setup, run_id: str) -> Reservation:
         plan=plan.digest.hex(),
         unit=plan.spec.unit,
         relation=plan.relation,
-        rounds=plan.spec.rounds,
+        rounds=plan.reserved_rounds,
         per_round=plan.events,
         delta=plan.delta,
+        seeded=setup.scenario.run.seed is not None,
     )
 
 
 def wanted_cap(setup: Setup, book: Book) -> Cap:
     """The cap that the scenario asks for; what it leaves out is as in the ledger.
 
-    Without a cap the target of the run is the cap. There is delta for ten plans like
-    this one, as long as the sum stays below 1 / (2 people).
+    Without a cap the target of the run is the cap. For sealed plans there is delta for
+    ten like this one, as long as the sum stays below 1 / (2 people). An adaptive
+    currency has one delta for everything, that of the plan.
     """
     privacy, plan = setup.scenario.privacy, setup.plan
     found = book.caps.get(plan.spec.unit)
@@ -89,6 +106,8 @@ def wanted_cap(setup: Setup, book: Book) -> Cap:
     epsilon = privacy.cap if privacy.cap is not None else target
     if found is not None and privacy.cap is None:
         epsilon = found.epsilon
+    currency = Currency.parse(privacy.currency)
+    several = min(10.5 * plan.delta, 1 / (2 * plan.spec.units))
     return Cap(
         population=privacy.population or setup.dataset.name,
         window=privacy.window or "all",
@@ -96,31 +115,45 @@ def wanted_cap(setup: Setup, book: Book) -> Cap:
         relation=plan.relation,
         against=plan.spec.against,
         epsilon=epsilon,
-        delta=min(10.5 * plan.delta, 1 / (2 * plan.spec.units)),
+        delta=plan.delta if currency.adaptive else several,
+        currency=currency,
     )
 
 
-def in_words(cap: Cap, stored: str) -> dict[str, Any]:
-    """What ``plan.json`` says about the ledger of the run."""
+def in_words(cap: Cap, *, own: bool) -> dict[str, Any]:
+    """What ``plan.json`` says about the ledger of the run; where it is may change."""
     return {
-        "file": stored,
-        "own": stored == OWN,
+        "own": own,
         "population": cap.population,
         "window": cap.window,
         "cap": cap.epsilon,
         "cap_delta": cap.delta,
+        "currency": str(cap.currency),
     }
 
 
 def _affordable(plan: PrivacyPlan, book: Book, cap: Cap) -> str:
     """The nearest plan that would fit."""
-    left = book.left(cap.unit, cap.against)
     deltas = cap.delta - book.delta(cap.unit)
-    if deltas < plan.delta:
-        return f"What is left of delta is {deltas:g}: no further plan fits"
-    target = math.floor(left * 1000) / 1000
+    if not cap.currency.adaptive and deltas < plan.delta:
+        return (
+            f"Of delta, {max(0.0, deltas):g} is left and no further plan fits: its "
+            "delta is that of the ledger. Data of a new window can have a new ledger"
+        )
+    target = math.floor(_target(plan, book, cap) * 1000) / 1000
     if target <= 0:
         return "Nothing is left: no further plan on these people fits"
     if plan.noise_multiplier is None:
         return f"A plan with noise and target_epsilon = {target:g} would fit"
+    if cap.currency.adaptive and not isinstance(plan.events[cap.against], GaussianSum):
+        return f"Lower privacy.target_epsilon = {plan.spec.target_epsilon}"
     return f"What would fit: privacy.target_epsilon = {target:g}"
+
+
+def _target(plan: PrivacyPlan, book: Book, cap: Cap) -> float:
+    """The target of a plan without sampling that takes all that is left."""
+    if not cap.currency.adaptive:
+        return book.left(cap.unit, cap.against)
+    rest = room(cap) - taken(cap, book.counts(cap.unit))
+    order = cap.currency.order or 2  # Rényi divergence of a Gaussian: order mu^2 / 2
+    return gaussian_epsilon(Fraction(max(0.0, rest * 2 / order)), plan.delta)

@@ -7,7 +7,7 @@ comparison and their epsilon is not part of the run's.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedpref.config import AdapterSection, Baseline
@@ -17,7 +17,7 @@ from fedpref.errors import InputError
 from fedpref.evaluate import baselines
 from fedpref.evaluate.metrics import Evaluation, difference, evaluate
 from fedpref.models.reward import RewardModel
-from fedpref.report import ADAPTER_AND_HEAD, HEAD_ONLY
+from fedpref.report.verdict import ADAPTER_AND_HEAD, HEAD_ONLY
 from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, build_model, with_adapter
 from fedpref.simulation.training import train
@@ -154,7 +154,7 @@ def _trained(
     if adapter == setup.scenario.model.adapter:
         evaluation, note = table.heldout, "this run"
     else:
-        other = with_adapter(setup, adapter)
+        other = with_adapter(readable(setup), adapter)
         done = train(
             other, entropy=entropy, carry=in_process.carry, journal=NoJournal()
         )
@@ -166,6 +166,13 @@ def _trained(
     private = setup.plan.spec.noise is not Noise.NONE
     cost = epsilon if epsilon is not None else math.inf
     _add(table, name, baselines.Baseline(evaluation, note, private, cost))
+
+
+def readable(setup: Setup) -> Setup:
+    """The same plan summed without masks: the same integers, and much faster."""
+    section = setup.scenario.secagg.model_copy(update={"mode": "sum"})
+    scenario = setup.scenario.model_copy(update={"secagg": section})
+    return replace(setup, scenario=scenario)
 
 
 _MEASURES = ("accuracy", "ci95", "choice_accuracy", "log_loss", "ece", "users")

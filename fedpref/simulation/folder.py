@@ -104,19 +104,27 @@ class RunFolder:
         return (self.path / _STATE).exists() or (self.path / _PENDING).exists()
 
     def identity(self) -> tuple[str, str]:
-        """The random name that the run got when it began, and where its ledger is."""
+        """The random name that the run got when it began, and where its ledger was."""
         plan = self._read_json("plan.json")
         try:
-            return str(plan["run_id"]), str(plan["ledger"]["file"])
+            return str(plan["run_id"]), str(plan["ledger_file"])
         except (KeyError, TypeError) as error:
             raise IntegrityError(
                 f"{self.path / 'plan.json'}: missing or damaged; start a new run"
             ) from error
 
-    def seal(self, plan: Mapping[str, Any]) -> bytes:
-        """Write ``plan.json``; returns what binds checkpoints to this very run."""
-        self.write_json("plan.json", plan)
+    def seal(self, plan: Mapping[str, Any], ledger: str) -> bytes:
+        """Write ``plan.json``; returns what binds checkpoints to this very run.
+
+        The place of the ledger is written beside the plan and not sealed with it.
+        """
+        self.write_json("plan.json", {**plan, "ledger_file": ledger})
         return _fingerprint(plan)
+
+    def move_ledger(self, ledger: str) -> None:
+        """Write down that the ledger of the run lies somewhere else now."""
+        stored = self._read_json("plan.json")
+        self.write_json("plan.json", {**stored, "ledger_file": ledger})
 
     def check_seal(self, plan: Mapping[str, Any]) -> bytes:
         """Compare with the ``plan.json`` of a run that goes on.
@@ -125,6 +133,7 @@ class RunFolder:
             IntegrityError: Anything that was sealed is not what it was.
         """
         stored = self._read_json("plan.json")
+        stored.pop("ledger_file", None)
         changed = sorted(
             key
             for key in {**stored, **finite(plan)}
@@ -139,7 +148,7 @@ class RunFolder:
 
     def save_state(self, state: ServerState, seal: bytes) -> None:
         """Make the server's state durable."""
-        counts = [state.round, state.survivors, state.last_count]
+        counts = [state.round, state.steps, state.survivors, state.last_count]
         tensors: dict[str, NDArray[np.generic]] = {
             "seal": np.frombuffer(seal, np.uint8),
             "counts": np.array(counts, np.int64),
@@ -161,7 +170,7 @@ class RunFolder:
         tensors = load_checkpoint(self.path / _STATE)
         if tensors["seal"].tobytes() != seal:
             raise IntegrityError(f"{self.path / _STATE}: belongs to another run")
-        round_, survivors, last_count = map(int, tensors["counts"])
+        round_, steps, survivors, last_count = map(int, tensors["counts"])
         named = {
             name.removeprefix("optimiser."): value.astype(np.float64)
             for name, value in tensors.items()
@@ -169,19 +178,25 @@ class RunFolder:
         }
         model = tensors["model"].astype(np.float64)
         last_sum = tensors["last_sum"].astype(np.float64)
-        return ServerState(round_, survivors, model, named, last_sum, last_count)
+        return ServerState(round_, steps, survivors, model, named, last_sum, last_count)
 
-    def save_pending(self, noisy: Noisy, seal: bytes) -> None:
-        """Make a sum durable that is about to be charged."""
+    @property
+    def has_pending(self) -> bool:
+        """Whether a sum is kept that was not released."""
+        return (self.path / _PENDING).exists()
+
+    def save_pending(self, noisy: Noisy, digest: bytes, seal: bytes) -> None:
+        """Make a sum durable, with the digest that it is charged under."""
         tensors: dict[str, NDArray[np.generic]] = {
             "seal": np.frombuffer(seal, np.uint8),
+            "digest": np.frombuffer(digest, np.uint8),
             "total": noisy.total,
             "survivors": np.array([noisy.survivors], np.int64),
         }
         save_checkpoint(self.path / _PENDING, tensors)
 
-    def load_pending(self, seal: bytes) -> Noisy:
-        """The sum that was saved before a crash.
+    def load_pending(self, seal: bytes) -> tuple[Noisy, bytes]:
+        """The sum that was saved before a crash, and its digest.
 
         Raises:
             IntegrityError: It is missing, damaged or of another run.
@@ -190,7 +205,8 @@ class RunFolder:
         if tensors["seal"].tobytes() != seal:
             raise IntegrityError(f"{self.path / _PENDING}: belongs to another run")
         total = tensors["total"].astype(np.int64)
-        return Noisy(total, int(tensors["survivors"][0]))
+        noisy = Noisy(total, int(tensors["survivors"][0]))
+        return noisy, tensors["digest"].tobytes()
 
     def drop_pending(self) -> None:
         """Forget a sum that was released, or never charged."""
@@ -204,6 +220,8 @@ def plan_json(
     scenario: str,
     run_id: str,
     ledger: Mapping[str, Any],
+    *,
+    masked: bool,
 ) -> dict[str, Any]:
     """The sealed plan as ``plan.json``, with its price in numbers anybody can check.
 
@@ -213,8 +231,9 @@ def plan_json(
         scenario: The resolved scenario, TOML.
         run_id: Random; tells apart runs of the same scenario.
         ledger: Which ledger the plan is reserved in.
+        masked: Whether contributions travel under secure aggregation.
     """
-    spec, spent = plan.spec, plan.epsilons(plan.spec.rounds)
+    spec, spent = plan.spec, plan.epsilons(plan.reserved_rounds)
     multiplier = plan.noise_multiplier
     return {
         "unit": spec.unit,
@@ -229,9 +248,19 @@ def plan_json(
         "clip": spec.clip,
         "units": spec.units,
         "rounds": spec.rounds,
+        "spare_rounds": spec.spare_rounds,
+        "cohort": spec.cohort,
+        "units_per_client": spec.units_per_client,
+        "sampling_prob": float(spec.sampling_prob),
+        "colluders": plan.colluders,
+        "threshold": plan.threshold,
+        "masked": masked,
         "coordinates": spec.coordinates,
         "noise_multiplier": 0.0 if multiplier is None else float(multiplier),
         "noise_stddev_grid": plan.noise_stddev_grid,
+        "share_stddev_grid": math.sqrt(plan.share_variance),
+        "inflation": 1.0 if plan.scale is None else plan.scale.inflation,
+        "scale_active": None if plan.scale is None else plan.scale.active,
         "grid_step": plan.grid.step,
         "divisor": plan.divisor,
         "min_survivors": plan.min_survivors,

@@ -1,14 +1,19 @@
 """What a run writes down around each release, in an order that survives a crash.
 
-    noisy sum computed     nothing durable: the round is as if it had not been tried
-    pending file           the noisy sum, durable, unpublished
-    UNMASKING row          charged: from here on the round counts
-    checkpoint             the new model, durable, unpublished
-    RELEASED row           from here on the model may go out
-    pending file deleted
+    readable contributions    secure aggregation
+    noisy sum computed        masked sum computed    as if it had not been tried
+    pending file                                     the noisy sum, unpublished
+    UNMASKING row             UNMASKING row          charged: the round counts
+                              shares asked for
+                              pending file           the noisy sum, unpublished
+    checkpoint                checkpoint             the new model, unpublished
+    RELEASED row              RELEASED row           the model may go out
+    pending file deleted      pending file deleted
 
 Guarantees: a round that was charged is finished with the very sum that was charged, so
-it is released once and paid once; a checkpoint that is behind the ledger is refused.
+it is released once and paid once; one that was charged and whose devices are gone
+before it could be unmasked stays charged; a checkpoint that is behind the ledger, or
+is not the one that was released, is refused.
 Does not give: secrecy of the pending file; with central noise this machine is trusted
 with far more than that.
 """
@@ -16,12 +21,16 @@ with far more than that.
 from dataclasses import dataclass
 from hashlib import sha256
 
+import numpy as np
+
 from fedpref.core import ledger as core
-from fedpref.core.ledger import Account
+from fedpref.core.book import Account
+from fedpref.core.rows import GENESIS, row_hash
 from fedpref.errors import IntegrityError
+from fedpref.rounds.secure import Head
 from fedpref.rounds.server import Noisy, ServerState
 from fedpref.simulation.folder import RunFolder
-from fedpref.store.ledger import Ledger
+from fedpref.store.ledger import Ledger, read_rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class RunJournal:
     ledger: Ledger
     run: str
     seal: bytes
+    masked: bool
 
     @property
     def account(self) -> Account:
@@ -54,10 +64,15 @@ class RunJournal:
                 f"ledger says that round {account.released} was released; an old copy "
                 "of one of them was put back, start a new run"
             )
+        if state is not None and state.round == account.released:
+            self._check(state)
         if finished and state is not None:
             self._released(state)
         elif account.unmasking is None:
             self.folder.drop_pending()
+        elif not self.folder.has_pending and self.masked:
+            # charged, never unmasked: simulated devices died with the process
+            self.give_up(account.charged, refund=False)
         return state
 
     def next_round(self) -> int:
@@ -70,34 +85,59 @@ class RunJournal:
         account = self.account
         if account.unmasking is None or account.charged != round_:
             return None
-        noisy = self.folder.load_pending(self.seal)
-        if _digest(noisy) != account.unmasking:
+        noisy, digest = self.folder.load_pending(self.seal)
+        if digest.hex() != account.unmasking:
             raise IntegrityError(
                 f"{self.folder.path}: the pending sum of round {round_} is not the one "
                 "that was charged; the round stays charged, start a new run"
             )
         return noisy
 
-    def charge(self, round_: int, noisy: Noisy) -> None:
-        """Make the sum durable, then the charge. Nothing has been revealed before."""
-        self.folder.save_pending(noisy, self.seal)
-        digest = _digest(noisy)
-        self.ledger.append(lambda book: core.unmask(book, self.run, round_, digest))
+    def charge(self, round_: int, digest: bytes) -> None:
+        """Make the charge durable. Nothing has been revealed before."""
+        charged = digest.hex()
+        self.ledger.append(lambda book: core.unmask(book, self.run, round_, charged))
+
+    def hold(self, round_: int, noisy: Noisy, digest: bytes) -> None:
+        """Make the sum durable, with the digest that its charge carries."""
+        self.folder.save_pending(noisy, digest, self.seal)
+
+    def attempts(self) -> int:
+        """How often devices have been asked for a round that has come to an end.
+
+        Without masks a round is refunded only if nobody answered, so it may be asked
+        for under the same number.
+        """
+        account = self.account
+        return account.charged + (account.refunded if self.masked else 0)
+
+    def head(self) -> Head:
+        """Where the ledger stands."""
+        rows = list(read_rows(self.ledger.path))
+        return Head(tuple(row_hash(row) for row in rows), self.ledger.book.head)
 
     def settle(self, state: ServerState) -> None:
         """Make the new model durable, then say that it is released."""
         self.folder.save_state(state, self.seal)
         self._released(state)
 
-    def give_up(self, round_: int, received: int) -> None:
-        """Abort a round. Uploads were readable, so one that got any is not refunded."""
-        refund = received == 0
+    def give_up(self, round_: int, *, refund: bool) -> None:
+        """Abort a round."""
         self.ledger.append(
             lambda book: core.abort(book, self.run, round_, refund=refund)
         )
 
+    def _check(self, state: ServerState) -> None:
+        """The state is the one that was released, and not another one of its round."""
+        if _digest_of(state) != self.account.output:
+            raise IntegrityError(
+                f"{self.folder.path}: its checkpoint of round {state.round} is not the "
+                "one that the ledger says was released; it was changed or put back, "
+                "start a new run"
+            )
+
     def _released(self, state: ServerState) -> None:
-        digest = sha256(state.model.tobytes()).hexdigest()
+        digest = _digest_of(state)
         self.ledger.append(
             lambda book: core.release(book, self.run, state.round, digest)
         )
@@ -118,19 +158,37 @@ class NoJournal:
         """Nothing outlives such a training."""
         return None
 
-    def charge(self, round_: int, noisy: Noisy) -> None:
+    def charge(self, round_: int, digest: bytes) -> None:
         """Nothing is released."""
+
+    def hold(self, round_: int, noisy: Noisy, digest: bytes) -> None:
+        """Nothing outlives such a training."""
+
+    def attempts(self) -> int:
+        """How often devices have been asked."""
+        return self.rounds
+
+    def head(self) -> Head:
+        """There is no ledger."""
+        return Head((), GENESIS)
 
     def settle(self, state: ServerState) -> None:
         """Count the round."""
         self.rounds = state.round
 
-    def give_up(self, round_: int, received: int) -> None:
+    def give_up(self, round_: int, *, refund: bool) -> None:
         """Count the round."""
         self.rounds = round_
 
 
-def _digest(noisy: Noisy) -> str:
-    return sha256(
-        noisy.total.astype("<i8").tobytes() + noisy.survivors.to_bytes(8, "little")
-    ).hexdigest()
+def _digest_of(state: ServerState) -> str:
+    """Of everything that a state leads to: the model, its average, what comes next."""
+    counts = np.array(
+        [state.round, state.steps, state.survivors, state.last_count], "<i8"
+    )
+    named = {**state.optimiser, "model": state.model, "last_sum": state.last_sum}
+    digest = sha256(counts.tobytes())
+    for name, value in sorted(named.items()):
+        digest.update(f"{name}:{value.size}:".encode())
+        digest.update(value.astype("<f8").tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """From a scenario to a run folder, and on from where one stopped."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from fedpref import config, report
+from fedpref import config
 from fedpref.config import Scenario
 from fedpref.core.entropy import Entropy, OsEntropy, SeededEntropy
 from fedpref.core.rows import Cap
@@ -23,6 +24,7 @@ from fedpref.errors import (
     TooFewSurvivors,
 )
 from fedpref.models import saved
+from fedpref.report.write import write as write_report
 from fedpref.rounds.server import ServerState
 from fedpref.simulation.budget import (
     OWN,
@@ -39,7 +41,7 @@ from fedpref.simulation.journal import RunJournal
 from fedpref.simulation.setup import Setup, prepare
 from fedpref.simulation.training import Round, Trained, describe, train
 from fedpref.store.ledger import Ledger
-from fedpref.transport import in_process
+from fedpref.transport import in_process, workers
 from fedpref.transport.in_process import Carry
 
 _SCENARIO = "scenario.toml"
@@ -77,7 +79,7 @@ def simulate(
     *,
     ledger: str | Path | None = None,
     overrides: Sequence[str] = (),
-    carry: Carry = in_process.carry,
+    carry: Carry | None = None,
     tell: Tell = lambda progress: None,
 ) -> Result:
     """Run ``scenario`` with every client on this machine.
@@ -88,7 +90,8 @@ def simulate(
         ledger: The ledger of all runs on the same people, made if it is missing; by
             default a fresh one in the run folder, which knows of no other run.
         overrides: ``section.key=value``, as for ``fedpref simulate --set``.
-        carry: The road that messages take.
+        carry: The road that messages take; by default this process, or under secure
+            aggregation one worker process a core.
         tell: Called with progress.
 
     Returns:
@@ -106,12 +109,13 @@ def simulate(
         tell(Progress("set-up", "data, model and privacy plan"))
         setup = prepare(scenario)
         with Ledger.open(ledger_path(folder.path, stored)) as opened:
-            run_id = _run_id(scenario)
+            run_id = token_hex(16)
             cap = _check(setup, run_id, opened, folder)
             folder.write_text(_SCENARIO, scenario.to_toml())
-            seal = folder.seal(_sealed(setup, run_id, cap, stored))
+            sealed = _sealed(setup, run_id, cap, own=stored == OWN)
+            seal = folder.seal(sealed, stored)
             reserve(setup, run_id, opened, cap)
-            journal = RunJournal(folder, opened, run_id, seal)
+            journal = RunJournal(folder, opened, run_id, seal, scenario.masked)
             return _go_on(journal, setup, carry, tell, began)
     except KeyboardInterrupt:
         raise Interrupted("stopped before the first round; nothing was asked") from None
@@ -127,21 +131,24 @@ def _check(setup: Setup, run_id: str, ledger: Ledger, folder: RunFolder) -> Cap:
         raise
 
 
-def _run_id(scenario: Scenario) -> str:
-    """Random; a seeded run can be told by its name in every ledger."""
-    return ("seeded-" if scenario.run.seed is not None else "") + token_hex(16)
-
-
 def resume(
     run: str | Path,
     *,
-    carry: Carry = in_process.carry,
+    ledger: str | Path | None = None,
+    carry: Carry | None = None,
     tell: Tell = lambda progress: None,
 ) -> Result:
     """Finish the run in folder ``run`` from its last checkpoint.
 
     A seeded run ends with the same bytes as if it had not been stopped, provided that
     the data have not changed; a finished one is returned as it is.
+
+    Args:
+        run: The run folder.
+        ledger: Where its ledger lies now, if it was moved.
+        carry: The road that messages take; by default this process, or under secure
+            aggregation one worker process a core.
+        tell: Called with progress.
 
     Raises:
         InputError: There is no run in the folder.
@@ -158,28 +165,49 @@ def resume(
     tell(Progress("set-up", "data, model and privacy plan"))
     setup = prepare(scenario)
     run_id, stored = folder.identity()
-    ledger = ledger_path(path, stored)
-    if not ledger.is_file():
-        raise IntegrityError(f"--resume {path}: its ledger {ledger} is not there")
-    with Ledger.open(ledger) as opened:
+    moved = None if ledger is None else Path(ledger).resolve()
+    lies = ledger_path(path, stored, moved)
+    if not lies.is_file():
+        raise IntegrityError(
+            f"--resume {path}: its ledger {lies} is not there; if it was moved, name "
+            "its new place with --ledger"
+        )
+    with Ledger.open(lies) as opened:
         cap = wanted_cap(setup, opened.book)
-        seal = folder.check_seal(_sealed(setup, run_id, cap, stored))
+        seal = folder.check_seal(_sealed(setup, run_id, cap, own=stored == OWN))
         reserve_again(setup, run_id, opened, begun=folder.has_begun)
-        journal = RunJournal(folder, opened, run_id, seal)
+        if moved is not None and stored != OWN:
+            folder.move_ledger(str(moved))
+        journal = RunJournal(folder, opened, run_id, seal, scenario.masked)
         return _go_on(journal, setup, carry, tell, began)
 
 
 def _go_on(
-    journal: RunJournal, setup: Setup, carry: Carry, tell: Tell, began: float
+    journal: RunJournal, setup: Setup, carry: Carry | None, tell: Tell, began: float
 ) -> Result:
     folder = journal.folder
+    road = _road(setup.scenario) if carry is None else carry
     try:
-        return _finish(journal, setup, carry, tell, began)
+        return _finish(journal, setup, road, tell, began)
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped; what was finished is kept, go on with: "
             f"fedpref simulate --resume {folder.path}"
         ) from None
+
+
+def _road(scenario: Scenario) -> Carry:
+    """Secure aggregation is worth a process a core; plain sums are not."""
+    if not scenario.masked:
+        return in_process.carry
+    return workers.forked(os.cpu_count() or 1, _one_thread)
+
+
+def _one_thread() -> None:
+    """A forked process cannot use the threads that its parent has started."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _finish(
@@ -189,6 +217,7 @@ def _finish(
     ready = time.perf_counter()
     trained = _train(journal, setup, carry, tell)
     finished = time.perf_counter()
+    journal.ledger.close()  # no further row: another run may write meanwhile
     if not trained.state.round:
         raise TooFewSurvivors(
             f"{folder.path}: every planned round was given up, so there is no model; "
@@ -211,7 +240,7 @@ def _finish(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     command = shlex.join(["fedpref", *sys.argv[1:]])
     folder.write_json("environment.json", environment_json(command, created, timing))
-    report.write(folder.path)
+    write_report(folder.path)
     return _finished(folder.path, trained.failures)
 
 
@@ -219,7 +248,7 @@ def _finished(path: Path, failures: int) -> Result:
     return Result(path, json.loads((path / "report.json").read_text()), failures)
 
 
-def _sealed(setup: Setup, run_id: str, cap: Cap, stored: str) -> dict[str, Any]:
+def _sealed(setup: Setup, run_id: str, cap: Cap, *, own: bool) -> dict[str, Any]:
     """``plan.json`` of a run that is reserved under ``cap``."""
     scenario = setup.scenario
     return plan_json(
@@ -227,7 +256,8 @@ def _sealed(setup: Setup, run_id: str, cap: Cap, stored: str) -> dict[str, Any]:
         _entropy(scenario),
         scenario.to_toml(),
         run_id,
-        in_words(cap, stored),
+        in_words(cap, own=own),
+        masked=scenario.masked,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fedpref.cohorts import exact
 from fedpref.config import AdapterSection, Scenario
 from fedpref.core.types import Float, Objective, Record
 from fedpref.data import assets, partition, sources
@@ -26,7 +27,8 @@ from fedpref.models.gradients import (
 )
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.plan import PrivacyPlan, PrivacySpec
-from fedpref.rounds.client import Gradient
+from fedpref.rounds.contribution import Gradient
+from fedpref.secagg.neighbours import MOST_COMPLETE
 
 _SHARED_BYTES = 2**29
 
@@ -99,18 +101,26 @@ def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPla
         PlanError: No plan satisfies the settings.
     """
     privacy, cohort = scenario.privacy, scenario.cohort
+    complete = scenario.secagg.graph == "complete" or people <= MOST_COMPLETE
     return PrivacySpec(
         unit=privacy.unit,
         noise=privacy.noise,
         participation=cohort.participation,
-        against=privacy.against,
+        against=scenario.against,
         target_epsilon=privacy.target_epsilon,
         delta=None if privacy.delta == "auto" else privacy.delta,
         clip=privacy.clip,
         rounds=cohort.rounds,
+        spare_rounds=cohort.spare_rounds,
         units=people,
+        cohort=people if cohort.size is None else cohort.size,
+        units_per_client=1 if privacy.records is None else privacy.records,
+        sampling_prob=exact(cohort.q),
         coordinates=model.layout.size,
         min_survivors=cohort.min_survivors,
+        colluders=privacy.colluders,
+        word_bits=scenario.secagg.word_bits,
+        complete_graph=complete,
     ).calibrate()
 
 

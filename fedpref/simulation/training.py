@@ -3,20 +3,35 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from fedpref.core.entropy import Entropy
 from fedpref.core.types import Adversary
-from fedpref.rounds.server import Journal, Send, ServerState, run_round, start
+from fedpref.errors import TooFewSurvivors
+from fedpref.rounds.client import Contribute
+from fedpref.rounds.contribution import contribute
+from fedpref.rounds.plain import plain
+from fedpref.rounds.secure import Head, secure
+from fedpref.rounds.server import Gather, Journal, Send, ServerState, run_round, start
+from fedpref.simulation.drawing import cohort
+from fedpref.simulation.dropouts import Unreliable
+from fedpref.simulation.enrolment import Enrolled, enrol
 from fedpref.simulation.setup import Setup, client_gradients
-from fedpref.transport.in_process import Carry, SimulatedDevice
+from fedpref.transport.in_process import Carry, Endpoint, SecureDevice, SimulatedDevice
 
 
 class Diary(Journal, Protocol):
     """A journal that also knows which round comes next."""
 
     def next_round(self) -> int:
-        """From 1; beyond the planned rounds when the run is over."""
+        """From 1; beyond the reserved rounds when nothing is left."""
+
+    def attempts(self) -> int:
+        """How often devices have been asked so far."""
+
+    def head(self) -> Head:
+        """Where the ledger stands."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,15 @@ class Trained:
 
     state: ServerState
     failures: int
+
+
+@dataclass(frozen=True, repr=False)
+class _Devices:
+    """The simulated devices, the roads to them, and how the server sums."""
+
+    endpoints: Mapping[int, Endpoint]
+    failures: Callable[[], int]
+    gather: Callable[[int, Send], Gather]
 
 
 def train(
@@ -58,33 +82,112 @@ def train(
         on_round: Told about each finished round.
 
     Raises:
-        TooFewSurvivors: A round had too few contributions; nothing was released in it.
+        TooFewSurvivors: Rounds had too few contributions, more of them than there are
+            spare ones; nothing was released in them.
     """
     optimiser = setup.scenario.server.build()
     current = start(setup.model.initial(), optimiser) if state is None else state
-    devices = {
-        number: SimulatedDevice(setup.plan, gradient, journal.next_round() - 1)
-        for number, gradient in enumerate(client_gradients(setup).values(), start=1)
-    }
+    devices = _devices(setup, entropy, journal)
 
     def drive(send: Send) -> None:
         nonlocal current
-        while (number := journal.next_round()) <= setup.plan.spec.rounds:
-            begun = time.perf_counter()
-            current = run_round(
-                number,
-                current,
-                plan=setup.plan,
-                optimiser=optimiser,
-                average_last=setup.scenario.server.average_last,
-                entropy=entropy,
-                send=send,
-                journal=journal,
-            )
+        spare = setup.plan.spec.spare_rounds
+        while current.steps < setup.plan.spec.rounds and _left(setup, journal):
+            begun, attempt = time.perf_counter(), journal.attempts() + 1
+            try:
+                current = run_round(
+                    journal.next_round(),
+                    current,
+                    plan=setup.plan,
+                    optimiser=optimiser,
+                    average_last=setup.scenario.server.average_last,
+                    gather=devices.gather(attempt, send),
+                    journal=journal,
+                )
+            except TooFewSurvivors:
+                spare -= 1
+                if spare < 0 or not _left(setup, journal):
+                    raise
+                continue
             on_round(describe(current, setup, time.perf_counter() - begun), current)
 
-    carry(devices, drive)
-    return Trained(current, sum(device.failures > 0 for device in devices.values()))
+    carry(devices.endpoints, drive)
+    return Trained(current, devices.failures())
+
+
+def _left(setup: Setup, journal: Diary) -> bool:
+    """Whether devices may be asked again; they count requests, not releases."""
+    reserved = setup.plan.reserved_rounds
+    return journal.next_round() <= reserved and journal.attempts() < reserved
+
+
+def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
+    plan = setup.plan
+    own: dict[int, Contribute] = {
+        number: partial(
+            contribute, device=number, plan=plan, gradient=gradient, entropy=entropy
+        )
+        for number, gradient in enumerate(client_gradients(setup).values(), start=1)
+    }
+    found: Mapping[int, SimulatedDevice | SecureDevice]
+    if setup.scenario.masked:
+        enrolled = enrol(plan, setup.scenario.run.name, journal.head)
+        found = {
+            number: SecureDevice(
+                enrolled.members[number],
+                own[number],
+                limit=plan.reserved_rounds,
+                work=enrolled.work,
+            )
+            for number in own
+        }
+        gather = _masked(setup, enrolled, entropy, journal)
+    else:
+        answered = journal.attempts()
+        found = {i: SimulatedDevice(plan, made, answered) for i, made in own.items()}
+        gather = _readable(setup, entropy, journal)
+    rate = setup.scenario.cohort.dropout
+    endpoints: Mapping[int, Endpoint] = found
+    if rate:
+        endpoints = {
+            number: Unreliable(device, number, rate, entropy)
+            for number, device in found.items()
+        }
+    return _Devices(
+        endpoints, lambda: sum(d.failures > 0 for d in found.values()), gather
+    )
+
+
+def _masked(
+    setup: Setup, enrolled: Enrolled, entropy: Entropy, journal: Diary
+) -> Callable[[int, Send], Gather]:
+    def gather(attempt: int, send: Send) -> Gather:
+        return secure(
+            setup.plan,
+            cohort(setup.plan, attempt, entropy=entropy),
+            attempt=attempt,
+            coordinator=enrolled.coordinator,
+            send=send,
+            journal=journal,
+        )
+
+    return gather
+
+
+def _readable(
+    setup: Setup, entropy: Entropy, journal: Diary
+) -> Callable[[int, Send], Gather]:
+    def gather(attempt: int, send: Send) -> Gather:
+        return plain(
+            setup.plan,
+            cohort(setup.plan, attempt, entropy=entropy),
+            attempt=attempt,
+            entropy=entropy,
+            send=send,
+            journal=journal,
+        )
+
+    return gather
 
 
 def describe(state: ServerState, setup: Setup, seconds: float) -> Round:

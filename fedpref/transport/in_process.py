@@ -1,36 +1,45 @@
-"""Devices in this process: a request goes to each in turn, as bytes.
+"""Devices in this process: each request goes to its device in turn, as bytes.
 
 Guarantees: a device sees bytes only and answers bytes only, as over a network; one that
-refuses (``MessageError``) is silent. Does not give: isolation; everything shares one
-address space, so this is for simulation.
+refuses is silent. Does not give: isolation; everything shares one address space, so
+this is for simulation.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 
-from fedpref.errors import MessageError
+from fedpref.core.device import DeviceBook
+from fedpref.core.types import Float, Integer
+from fedpref.errors import FedprefError
 from fedpref.plan import PrivacyPlan
-from fedpref.rounds.client import ClientState, Gradient, answer
-from fedpref.rounds.server import Send
+from fedpref.rounds.client import ClientState, Contribute, answer
+from fedpref.rounds.server import Requests, Send
+from fedpref.secagg import client as secagg
+from fedpref.secagg import wire
+from fedpref.secagg.client import Surroundings
+from fedpref.secagg.crypto import SharedWork
+from fedpref.secagg.member import Device, Member
+from fedpref.secagg.wire import Kind
 
 Endpoint = Callable[[bytes], bytes]
-"""Takes a request and returns the device's reply; raises MessageError to refuse."""
+"""Takes a request and returns the device's reply; raises FedprefError to refuse."""
 
 Carry = Callable[[Mapping[int, Endpoint], Callable[[Send], None]], None]
 """A road: runs the given rounds with a way to reach the given devices."""
 
 
 class SimulatedDevice:
-    """An endpoint that keeps its device's state in memory."""
+    """An endpoint whose contributions the server reads; its state is in memory."""
 
-    def __init__(self, plan: PrivacyPlan, gradient: Gradient, answered: int = 0):
+    def __init__(self, plan: PrivacyPlan, contribute: Contribute, answered: int = 0):
         self._plan = plan
-        self._gradient = gradient
+        self._contribute = contribute
         self._state = ClientState(last_round=answered)
 
     def __call__(self, request: bytes) -> bytes:
         """Reply to one request."""
         reply, self._state = answer(
-            request, self._state, plan=self._plan, gradient=self._gradient
+            request, self._state, plan=self._plan, contribute=self._contribute
         )
         return reply
 
@@ -40,14 +49,53 @@ class SimulatedDevice:
         return self._state.failures
 
 
+class SecureDevice:
+    """An endpoint that takes part in secure aggregation; its state is in memory.
+
+    Its ledger is lost with the process, so a simulated device cannot finish a round
+    that was begun before a crash.
+    """
+
+    def __init__(
+        self, member: Member, contribute: Contribute, *, limit: int, work: SharedWork
+    ):
+        self._member = member
+        self._contribute = contribute
+        self._work = work
+        self._state = Device(DeviceBook(limit))
+        self.failures = 0
+
+    def __call__(self, request: bytes) -> bytes:
+        """Reply to one request."""
+        if wire.kind_of(request) is Kind.DESCRIPTOR:
+            self._work.begin(request[4 : wire.HEADER.size])
+        around = Surroundings(
+            member=self._member,
+            contribute=self._values,
+            save=lambda device: None,
+            work=self._work,
+            now=int(time.time()),
+        )
+        reply, self._state = secagg.answer(request, self._state, around)
+        return reply
+
+    def _values(self, number: int, model: Float) -> Integer:
+        made = self._contribute(number, model)
+        self.failures += int(made.failed)
+        return made.update
+
+
 def carry(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
     """Run ``drive`` with a way to reach ``endpoints``, keyed by device number."""
 
-    def send(request: bytes) -> Iterator[tuple[int, bytes]]:
-        for number, endpoint in endpoints.items():
+    def send(requests: Requests) -> Iterator[tuple[int, bytes]]:
+        for number, request in requests.items():
+            endpoint = endpoints.get(number)
+            if endpoint is None:
+                continue
             try:
                 yield number, endpoint(request)
-            except MessageError:
+            except FedprefError:
                 continue
 
     drive(send)

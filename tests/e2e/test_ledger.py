@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
 
+from fedpref.cli.budget import close
 from fedpref.core.types import Adversary, Unit
 from fedpref.errors import (
     BudgetError,
@@ -18,6 +20,7 @@ from fedpref.errors import (
 from fedpref.simulation import journal as journals
 from fedpref.simulation import resume, simulate
 from fedpref.simulation.folder import RunFolder
+from fedpref.store.checkpoints import load_checkpoint, save_checkpoint
 from fedpref.store.ledger import Ledger, load
 from fedpref.transport import in_process
 
@@ -37,11 +40,12 @@ def test_a_run_of_its_own_is_reserved_charged_and_released(scenario, tmp_path) -
     book = load(run / "ledger.db")
     (account,) = book.of(Unit.USER)
     assert (account.charged, account.released, account.unmasking) == (3, 3, None)
-    assert account.reservation.run.startswith("seeded-")
+    assert account.reservation.seeded
     assert 0.999 < book.spent(Unit.USER, OUT) <= 1.0
     assert book.spent(Unit.USER, SERVER) == math.inf
     statement = json.loads((run / "statement.json").read_text())
     assert statement["enforced_by_ledger"] is True
+    assert statement["ledger"]["file"] == "ledger.db"
     assert "of this run alone" in statement["summary"][0]
 
 
@@ -85,7 +89,8 @@ def test_over_budget_names_the_nearest_plan_that_fits(scenario, tmp_path) -> Non
     [
         ("privacy.population=others", "population = electricity in the ledger, others"),
         ("privacy.window='2027'", "window = all in the ledger, 2027"),
-        ("privacy.cap=9", "epsilon = 3 in the ledger, 9"),
+        ("privacy.cap=9", "epsilon = 3.0 in the ledger, 9.0"),
+        ("privacy.currency=gaussian", "currency = sealed in the ledger, gaussian"),
         ("privacy.delta=1e-6", "delta = 0.000105 in the ledger, 1.05e-05"),
     ],
 )
@@ -304,6 +309,82 @@ def test_another_ledger_in_its_place_is_refused(stopped, scenario) -> None:
         resume(stopped / "run", carry=nobody_is_asked)
 
 
+def test_a_ledger_that_was_moved_can_be_named(stopped, scenario) -> None:
+    """Which ledger it is follows from its rows and not from its place."""
+    (stopped / "new").mkdir()
+    for file in list(stopped.glob("people.db*")):
+        file.rename(stopped / "new" / file.name)
+    with pytest.raises(IntegrityError, match="--ledger"):
+        resume(stopped / "run", carry=nobody_is_asked)
+    other = stopped / "other.db"
+    simulate(scenario("linear_head", "cohort.rounds=1"), stopped / "o", ledger=other)
+    with pytest.raises(IntegrityError, match="another ledger was put in its place"):
+        resume(stopped / "run", ledger=other, carry=nobody_is_asked)
+    moved = stopped / "new" / "people.db"
+    assert resume(stopped / "run", ledger=moved).report["rounds"] == 3
+    plan = json.loads((stopped / "run" / "plan.json").read_text())
+    assert plan["ledger_file"] == str(moved)
+    statement = json.loads((stopped / "run" / "statement.json").read_text())
+    assert statement["ledger"]["file"] == "people.db"
+    assert str(stopped) not in json.dumps(statement)
+
+
+@pytest.mark.parametrize("name", ["model", "last_sum", "counts", "optimiser.velocity"])
+def test_a_checkpoint_that_is_not_what_was_released_is_refused(stopped, name) -> None:
+    """With a right hash and seal, as somebody would write it who knows how."""
+    path = stopped / "run" / "checkpoints" / "state.bin"
+    tensors = load_checkpoint(path)
+    assert name in tensors, sorted(tensors)
+    changed = tensors[name].copy()
+    changed[-1] += 1
+    save_checkpoint(path, {**tensors, name: changed})
+    with pytest.raises(IntegrityError, match="not the one that the ledger says"):
+        resume(stopped / "run", carry=nobody_is_asked)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_runs_with_and_without_a_seed_never_share_a_ledger(
+    scenario, tmp_path, first
+) -> None:
+    ledger = tmp_path / "people.db"
+    job = scenario("linear_head", "privacy.cap=3", "cohort.rounds=1")
+    jobs = [job, unseeded(job)] if first else [unseeded(job), job]
+    simulate(jobs[0], tmp_path / "a", ledger=ledger)
+    with pytest.raises(InputError, match="name another --ledger"):
+        simulate(jobs[1], tmp_path / "b", ledger=ledger, carry=nobody_is_asked)
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_adaptive_cap_gives_back_what_a_closed_run_did_not_use(
+    scenario, tmp_path, capsys
+) -> None:
+    ledger = tmp_path / "people.db"
+    words = ("linear_head", "privacy.cap=1.2", "privacy.currency=gaussian")
+    job = scenario(*words)
+
+    def stop(progress):
+        if progress.round is not None and progress.round.number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        simulate(job, tmp_path / "a", ledger=ledger, tell=stop)
+    with pytest.raises(BudgetError, match="gaussian = ") as refused:
+        simulate(job, tmp_path / "b", ledger=ledger, carry=nobody_is_asked)
+    target = re.search(r"target_epsilon = ([\d.]+)", str(refused.value))[1]
+    fits = scenario(*words, f"privacy.target_epsilon={target}", "cohort.rounds=1")
+    simulate(fits, tmp_path / "b", ledger=ledger)
+    with pytest.raises(BudgetError):
+        simulate(fits, tmp_path / "c", ledger=ledger, carry=nobody_is_asked)
+    close(tmp_path / "a")
+    assert "closed after round 1; 1 rounds count" in capsys.readouterr().out
+    with pytest.raises(InputError, match="was closed after round 1"):
+        resume(tmp_path / "a", carry=nobody_is_asked)
+    simulate(fits, tmp_path / "c", ledger=ledger)
+    book = load(ledger)
+    assert book.spent(Unit.USER, OUT) < book.promised(Unit.USER, OUT) == 1.2
+    assert book.delta(Unit.USER) == 1e-5
+
+
 @pytest.mark.parametrize("name", ["scenario.toml", "plan.json"])
 def test_a_stop_before_the_reservation_costs_nothing(
     scenario, tmp_path, monkeypatch, name
@@ -346,6 +427,23 @@ def test_a_refused_first_run_fixes_no_cap(scenario, tmp_path) -> None:
         )
     job = scenario("linear_head", "privacy.cap=2", "cohort.rounds=1")
     assert simulate(job, tmp_path / "a", ledger=ledger).report["rounds"] == 1
+
+
+def test_the_ledger_is_free_while_a_finished_run_is_evaluated(
+    scenario, tmp_path, monkeypatch
+) -> None:
+    from fedpref.simulation import run as runs
+
+    ledger, real, looked = tmp_path / "people.db", runs.compare, []
+
+    def compare(*args, **named):
+        with Ledger.open(ledger) as other:
+            looked.append(other.book.seq)
+        return real(*args, **named)
+
+    monkeypatch.setattr(runs, "compare", compare)
+    simulate(scenario("linear_head", "cohort.rounds=1"), tmp_path / "a", ledger=ledger)
+    assert looked == [4]
 
 
 def test_a_run_that_gave_every_round_up_says_so(scenario, tmp_path) -> None:

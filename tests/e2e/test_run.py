@@ -21,7 +21,7 @@ from fedpref.transport import in_process
 @pytest.fixture(scope="module")
 def adapted(scenario, tmp_path_factory):
     """A short seeded run of the quickstart."""
-    return simulate(scenario("quickstart"), tmp_path_factory.mktemp("runs") / "a")
+    return simulate(scenario("central"), tmp_path_factory.mktemp("runs") / "a")
 
 
 def test_run_folder_is_complete(adapted) -> None:
@@ -49,9 +49,9 @@ def test_the_same_seed_gives_the_same_bytes_over_both_roads(
 ) -> None:
     from fedpref.transport.flower import apps
 
-    again = simulate(scenario("quickstart"), tmp_path / "b", carry=apps.carry)
+    again = simulate(scenario("central"), tmp_path / "b", carry=apps.carry)
     assert model_bytes(again.folder) == model_bytes(adapted.folder)
-    other = simulate(scenario("quickstart", "run.seed=8"), tmp_path / "c")
+    other = simulate(scenario("central", "run.seed=8"), tmp_path / "c")
     assert model_bytes(other.folder) != model_bytes(adapted.folder)
 
 
@@ -108,7 +108,7 @@ def test_noise_in_the_released_model_is_the_noise_that_is_booked(
 
     monkeypatch.setattr(training, "client_gradients", silent)
     run = simulate(
-        scenario("quickstart", "cohort.rounds=1", "evaluate.every=0"), tmp_path / "z"
+        scenario("central", "cohort.rounds=1", "evaluate.every=0"), tmp_path / "z"
     )
     plan = json.loads((run.folder / "plan.json").read_text())
     from fedpref.store.checkpoints import load_checkpoint
@@ -135,7 +135,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
     adapted, scenario, model_bytes, tmp_path
 ) -> None:
     with pytest.raises(Interrupted, match=r"simulate --resume .*stopped") as caught:
-        simulate(scenario("quickstart"), tmp_path / "stopped", tell=_Stop(2))
+        simulate(scenario("central"), tmp_path / "stopped", tell=_Stop(2))
     assert caught.value.exit_code == 130
     with pytest.raises(InputError, match="finish the run"):
         load_reward(tmp_path / "stopped")
@@ -326,7 +326,7 @@ def test_server_app_runs_a_scenario_over_a_grid(main_job, root, tmp_path) -> Non
 
 def test_quickstart_reaches_its_bar_on_one_seed(scenario, tmp_path) -> None:
     """main-job.md: a single run at epsilon 1 is at least 68.5 % of pairs."""
-    job = scenario("quickstart", "run.seed=1", "evaluate.baselines=[]", fast=False)
+    job = scenario("central", "run.seed=1", "evaluate.baselines=[]", fast=False)
     result = simulate(job, tmp_path / "a")
     assert result.report["heldout"]["accuracy"] >= 0.685
     assert result.report["epsilon"]["outsider"] <= 1

@@ -54,7 +54,7 @@ def plan():
         "against": "outsider",
         "target_epsilon": 1.0,
         "epsilon": dict(EPSILON),
-        "accountant": {"server": None, "outsider": "pld"},
+        "accountant": {"server": None, "outsider": "exact"},
         "delta": 1e-5,
         "clip": 8.0,
         "units": 293,
@@ -68,13 +68,14 @@ def plan():
         "seeded": False,
         "sealed": True,
         "ledger": {
-            "file": "ledger.db",
             "own": True,
             "population": "electricity",
             "window": "all",
             "cap": 1.0,
             "cap_delta": 1e-4,
+            "currency": "sealed",
         },
+        "ledger_file": "ledger.db",
     }
 
 

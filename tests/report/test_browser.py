@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from fedpref.report import write
+from fedpref.report.write import write
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)

@@ -8,8 +8,10 @@ from math import inf
 import pytest
 
 from fedpref.core import ledger as core
+from fedpref.core.book import Book
+from fedpref.core.currencies import Currency
 from fedpref.core.events import GaussianSum, NonPrivate, PoissonGaussianSum
-from fedpref.core.ledger import Book, replay
+from fedpref.core.ledger import replay
 from fedpref.core.rows import GENESIS, Cap, Reservation, link
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import InputError, IntegrityError
@@ -24,9 +26,9 @@ DRAWN = PoissonGaussianSum(Unit.USER, ZERO, Fraction(1, 10), 1, Fraction(4), 8)
 CAP = Cap("people <b>|*", "2026", Unit.USER, ZERO, OUT, 4.0, 1e-4)
 
 
-def plan(run: str, rounds: int, event=NOISE) -> Reservation:
+def plan(run: str, rounds: int, event=NOISE, seeded=False) -> Reservation:
     events = {OUT: event, SERVER: BARE}
-    return Reservation(run, "p", Unit.USER, ZERO, rounds, events, 1e-5)
+    return Reservation(run, "p", Unit.USER, ZERO, rounds, events, 1e-5, seeded)
 
 
 def build(*steps) -> tuple:
@@ -115,17 +117,17 @@ def test_a_thousand_rounds_are_drawn_with_a_few_points() -> None:
 
 
 def test_one_more_run(book) -> None:
-    left = book.left(Unit.USER, OUT)
-    fits = budget.next_run(book, Unit.USER, {OUT: left / 2, SERVER: inf}, 1e-5)
+    fits = budget.next_run(book, plan("c", 1))
     assert fits["fits"]
+    assert fits["epsilon"] == {"outsider": plan("c", 1).epsilon(OUT), "server": "inf"}
     assert "it fits" in budget.next_run_words(fits)
-    dear = budget.next_run(book, Unit.USER, {OUT: left * 1.01, SERVER: inf}, 1e-5)
+    dear = budget.next_run(book, plan("c", 1000))
     assert not dear["fits"]
     assert "would be refused" in budget.next_run_words(dear)
-    delta = budget.next_run(book, Unit.USER, {OUT: left / 2, SERVER: inf}, 1e-4)
-    assert not delta["fits"]
+    assert not budget.next_run(book, replace(plan("c", 1), delta=1e-4))["fits"]
+    assert not budget.next_run(book, plan("c", 1, seeded=True))["fits"]
     with pytest.raises(InputError, match="no cap for unit = record"):
-        budget.next_run(book, Unit.RECORD, {OUT: 1.0}, 1e-5)
+        budget.next_run(book, replace(plan("c", 1), unit=Unit.RECORD))
 
 
 # --- rows ---------------------------------------------------------------------------
@@ -224,7 +226,14 @@ def test_the_statement_says_who_what_and_how_strongly(book) -> None:
     assert found["private"]
     assert (server["reserved"], server["holds"]) == ("inf", False)
     assert server["in_words"].startswith("Nothing is promised")
-    assert user["cap"] == {"epsilon": 4.0, "delta": 1e-4, "against": "outsider"}
+    assert user["cap"] == {
+        "epsilon": 4.0,
+        "delta": 1e-4,
+        "against": "outsider",
+        "currency": "sealed",
+    }
+    assert "plans add by epsilon and delta" in found["composition"]["user"]
+    assert "stopping a plan early returns nothing" in found["duration"]
     assert found["window"] == "2026"
     assert "does not come back" in found["duration"]
     text = " ".join(found["summary"])
@@ -249,17 +258,17 @@ def test_what_is_left_is_never_rounded_up() -> None:
     assert budget.left_text(0.0) == "0"
 
 
-def one_run(run: str, event, cap=CAP):
+def one_run(run: str, event, cap=CAP, seeded=False):
     return replay(
         build(
             lambda book: core.open_cap(book, cap),
-            lambda book: core.reserve(book, plan(run, 1, event)),
+            lambda book: core.reserve(book, plan(run, 1, event, seeded)),
         )
     )
 
 
 def test_a_seeded_run_is_said_to_protect_nobody() -> None:
-    found = budget_statement.statement(one_run("seeded-1", NOISE))
+    found = budget_statement.statement(one_run("a", NOISE, seeded=True))
     assert not found["private"]
     assert "NOT private" in found["summary"][0]
     outsider = found["units"]["user"]["adversaries"]["outsider"]
@@ -276,6 +285,31 @@ def test_no_noise_comes_first_and_is_infinite() -> None:
     assert user["adversaries"]["outsider"]["reserved"] == "inf"
     assert user["cap"]["epsilon"] == "inf"
     assert "No limit is set" in " ".join(found["summary"])
+    assert found["enforced_by"].startswith("Nobody limits it")
+    for page in (budget_statement.html(found), budget_statement.markdown(found)):
+        assert "no cap is set" in page
+        assert "cap is epsilon infinite" not in page
+
+
+@pytest.mark.parametrize("name", ["gaussian", "rdp:16"])
+def test_an_adaptive_cap_is_itself_what_is_promised(name) -> None:
+    cap = replace(CAP, currency=Currency.parse(name), delta=1e-5)
+    book = one_run("a", NOISE, cap)
+    found = budget_statement.statement(book)
+    user = found["units"]["user"]
+    outsider, server = user["adversaries"]["outsider"], user["adversaries"]["server"]
+    assert outsider["promised"] == 4.0
+    assert 0 < outsider["reserved"] == book.claimed(Unit.USER, OUT) < 4.0
+    assert (server["promised"], server["holds"]) == ("inf", False)
+    assert user["delta"] == 1e-5
+    assert user["cap"]["currency"] == name
+    assert "the cap is the claim" in found["composition"]["user"]
+    assert "returns only rounds that never happened" in found["duration"]
+    assert "epsilon 4.00 at delta 1e-5 per user, which is the cap" in " ".join(
+        found["summary"]
+    )
+    shown = budget.overview(book)["units"]["user"]
+    assert (shown["promised"]["outsider"], shown["currency"]) == (4.0, name)
 
 
 def test_a_secret_draw_is_an_assumption_where_it_is_used(book) -> None:

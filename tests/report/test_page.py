@@ -4,8 +4,8 @@ from importlib import resources
 
 import pytest
 
-from fedpref.report import write
 from fedpref.report.statement import OWN_LEDGER, SEEDED
+from fedpref.report.write import write
 
 
 def rendered(run):

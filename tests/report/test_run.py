@@ -4,7 +4,7 @@ import math
 import pytest
 
 from fedpref.errors import InputError
-from fedpref.report import read
+from fedpref.report.run import read
 
 
 def test_reads_what_was_written(run):

@@ -4,9 +4,17 @@ import math
 import numpy as np
 import pytest
 
-from fedpref.core.types import Noise
-from fedpref.report import read, statement
-from fedpref.report.statement import OWN_LEDGER, SEEDED, WORDS, best_guess
+from fedpref.core.types import Noise, Unit
+from fedpref.report.run import read
+from fedpref.report.statement import (
+    BARE,
+    OWN_LEDGER,
+    SEEDED,
+    UNITS,
+    WORDS,
+    best_guess,
+    statement,
+)
 
 INFINITE = {"server": "inf", "outsider": "inf"}
 
@@ -25,7 +33,7 @@ def test_central(run):
     assert server["protects"] is None
     assert (outsider["epsilon"], outsider["delta"]) == (0.9999, 1e-5)
     assert outsider["holds"]
-    assert outsider["accountant"] == "pld"
+    assert outsider["accountant"] == "exact"
     assert found["private"]
     assert found["enforced_by_ledger"] is True
     assert found["audit"] is None
@@ -46,12 +54,43 @@ def test_a_seed_takes_the_promise_away(make_run):
     assert "seed" in found["not_protected"][0]
 
 
+def shared(**other):
+    ledger = {"own": False, "population": "p", "window": "2026", "cap": 2.0}
+    ledger |= {"cap_delta": 1e-4, "currency": "sealed", **other}
+    return {"ledger": ledger, "ledger_file": "/home/somebody/people.db"}
+
+
+def test_a_shared_ledger_is_named_with_its_cap_and_without_its_folder(make_run):
+    found = statement(read(make_run(plan=shared())))
+    assert found["summary"][0] == (
+        "Enforced by a ledger that runs on p (2026) share: together they may cost "
+        "epsilon 2.00 at delta 1e-4 per person against the outsider; more is refused."
+    )
+    assert found["ledger"]["file"] == "people.db"
+    assert found["ledger"]["currency"] == "sealed"
+    assert "/home" not in json.dumps(found)
+
+
+def test_a_shared_ledger_without_a_cap_limits_nothing(make_run):
+    found = statement(read(make_run(plan=shared(cap="inf"))))
+    assert found["summary"][0] == (
+        "Booked in a ledger that runs on p (2026) share: it sets no limit, so more "
+        "runs may be added without end."
+    )
+    assert found["ledger"]["cap"] == "inf"
+
+
+def test_every_unit_has_its_words() -> None:
+    assert set(UNITS) == set(Unit)
+
+
 def test_no_noise_promises_nothing(make_run):
     plan = {"noise": "none", "epsilon": INFINITE, "target_epsilon": None}
     found = statement(read(make_run(plan=plan)))
     assert not found["private"]
     assert [who["epsilon"] for who in found["adversaries"].values()] == ["inf", "inf"]
     assert [who["protects"] for who in found["adversaries"].values()] == [None, None]
+    assert found["summary"][0] == BARE
     assert sum("epsilon = infinite" in line for line in found["summary"]) == 2
     text = json.dumps(found)
     assert "what they contribute is" not in text

@@ -1,7 +1,7 @@
 import pytest
 
-from fedpref.report import ADAPTER_AND_HEAD, HEAD_ONLY, THIS_RUN, read
-from fedpref.report.verdict import verdict
+from fedpref.report.run import read
+from fedpref.report.verdict import ADAPTER_AND_HEAD, HEAD_ONLY, THIS_RUN, verdict
 
 
 def change(make_run, *, comparisons, head=0.6988, scenario=None, **plan):

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from fedpref.errors import InputError, OutputError
-from fedpref.report import compare, write
+from fedpref.report.compare import compare
+from fedpref.report.write import write
 
 FILES = ("report.html", "report.json", "statement.json")
 

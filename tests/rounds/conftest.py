@@ -1,30 +1,44 @@
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 
+from fedpref.core.entropy import SeededEntropy
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.plan import PrivacyPlan, PrivacySpec
+from fedpref.rounds.contribution import contribute
+
+MULTIPLIER = {Noise.CENTRAL: 40, Noise.DISTRIBUTED: 40, Noise.NONE: None}
 
 
 @pytest.fixture
 def make_plan():
     def make(*, noise=Noise.CENTRAL, units=4, coordinates=3, rounds=3, **change):
-        spec = PrivacySpec(
-            unit=Unit.USER,
-            noise=noise,
-            participation=Participation.ALL,
-            against=Adversary.OUTSIDER,
-            target_epsilon=1.0 if noise is Noise.CENTRAL else None,
-            delta=1e-5,
-            clip=change.pop("clip", 2.0),
-            rounds=rounds,
-            units=units,
-            coordinates=coordinates,
-            min_survivors=change.pop("min_survivors", 0.5),
-        )
-        assert not change
-        return PrivacyPlan(spec, Fraction(40) if noise is Noise.CENTRAL else None)
+        distributed = noise is Noise.DISTRIBUTED
+        values = {
+            "unit": Unit.USER,
+            "noise": noise,
+            "participation": Participation.ALL,
+            "against": Adversary.SERVER if distributed else Adversary.OUTSIDER,
+            "target_epsilon": None if noise is Noise.NONE else 1.0,
+            "delta": 1e-5,
+            "clip": 2.0,
+            "rounds": rounds,
+            "spare_rounds": 0,
+            "units": units,
+            "cohort": units,
+            "units_per_client": 1,
+            "sampling_prob": Fraction(1),
+            "coordinates": coordinates,
+            "min_survivors": 0.75 if distributed else 0.5,
+            "colluders": 0.0,
+            "word_bits": 24,
+            "complete_graph": True,
+        }
+        multiplier = change.pop("multiplier", MULTIPLIER[noise])
+        spec = PrivacySpec(**(values | change))
+        return PrivacyPlan(spec, None if multiplier is None else Fraction(multiplier))
 
     return make
 
@@ -35,5 +49,21 @@ def toward():
 
     def make(goal):
         return lambda vector: (vector - np.asarray(goal, float))[None]
+
+    return make
+
+
+@pytest.fixture
+def contributing():
+    """What a device with this gradient contributes."""
+
+    def make(plan, gradient, *, device=1, entropy=None):
+        return partial(
+            contribute,
+            device=device,
+            plan=plan,
+            gradient=gradient,
+            entropy=entropy or SeededEntropy(1),
+        )
 
     return make

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from scipy import stats
 from fedpref.core.entropy import OsEntropy, SeededEntropy
 from fedpref.core.types import Noise
 from fedpref.errors import TooFewSurvivors
+from fedpref.rounds.contribution import contribute
 from fedpref.rounds.optimisers import adam, sgd
+from fedpref.rounds.plain import plain
 from fedpref.rounds.server import run_round, start
 from fedpref.secagg.messages import Contribution, encode_contribution
 from fedpref.transport.in_process import SimulatedDevice, carry
@@ -27,15 +30,17 @@ class Diary:
     def pending(self, round_):
         return self.kept
 
-    def charge(self, round_, noisy):
+    def charge(self, round_, digest):
         self.events.append(("charge", round_))
+
+    def hold(self, round_, noisy, digest):
         self.kept = noisy
 
     def settle(self, state):
         self.events.append(("settle", state.round))
 
-    def give_up(self, round_, survivors):
-        self.events.append(("give up", round_, survivors))
+    def give_up(self, round_, *, refund):
+        self.events.append(("give up", round_, refund))
 
 
 def one_round(plan, endpoints, *, state=None, optimiser=PLAIN, entropy=None, **kwargs):
@@ -52,8 +57,14 @@ def one_round(plan, endpoints, *, state=None, optimiser=PLAIN, entropy=None, **k
                 plan=plan,
                 optimiser=optimiser,
                 average_last=kwargs.pop("average_last", 0.0),
-                entropy=entropy or SeededEntropy(1),
-                send=kwargs.pop("send", send),
+                gather=plain(
+                    plan,
+                    range(1, plan.spec.units + 1),
+                    attempt=state.round + 1,
+                    entropy=entropy or SeededEntropy(1),
+                    send=kwargs.pop("send", send),
+                    journal=diary,
+                ),
                 journal=diary,
             )
         )
@@ -62,8 +73,20 @@ def one_round(plan, endpoints, *, state=None, optimiser=PLAIN, entropy=None, **k
     return out[0], diary
 
 
-def devices(plan, gradients):
-    return {i: SimulatedDevice(plan, g) for i, g in enumerate(gradients, 1)}
+def devices(plan, gradients, entropy=None):
+    return {
+        i: SimulatedDevice(
+            plan,
+            partial(
+                contribute,
+                device=i,
+                plan=plan,
+                gradient=g,
+                entropy=entropy or SeededEntropy(1),
+            ),
+        )
+        for i, g in enumerate(gradients, 1)
+    }
 
 
 def test_the_step_is_the_sum_over_a_public_constant(make_plan, toward) -> None:
@@ -91,7 +114,7 @@ def test_too_few_survivors_release_nothing(make_plan, toward) -> None:
     endpoints = devices(plan, [toward([1, 0, 0])] * 2)
     with pytest.raises(TooFewSurvivors, match=r"survivors = 2, must be >= 3"):
         one_round(plan, endpoints, diary=diary)
-    assert diary.events == [("give up", 1, 2)]
+    assert diary.events == [("give up", 1, False)]
 
 
 def test_replies_that_do_not_count_were_received_all_the_same(make_plan) -> None:
@@ -99,7 +122,7 @@ def test_replies_that_do_not_count_were_received_all_the_same(make_plan) -> None
     plan, diary = make_plan(), Diary()
     with pytest.raises(TooFewSurvivors, match="survivors = 0"):
         one_round(plan, {1: lambda request: b"junk", 2: lambda r: b""}, diary=diary)
-    assert diary.events == [("give up", 1, 2)]
+    assert diary.events == [("give up", 1, False)]
 
 
 def test_the_charge_comes_before_the_release(make_plan, toward) -> None:
@@ -110,7 +133,7 @@ def test_the_charge_comes_before_the_release(make_plan, toward) -> None:
 
 def test_a_charge_that_is_refused_releases_nothing(make_plan, toward) -> None:
     class Refusing(Diary):
-        def charge(self, round_, noisy):
+        def charge(self, round_, digest):
             raise RuntimeError("over budget")
 
     plan, diary = make_plan(), Refusing()
@@ -193,10 +216,10 @@ def test_a_device_counts_once(make_plan, toward) -> None:
     plan = make_plan(noise=Noise.NONE)
     device = devices(plan, [toward([1, 0, 0])])[1]
 
-    def twice(request):
-        yield 1, device(request)
-        yield 1, device(request)
-        yield 2, forged(plan, [0, 0, 0])(request)
+    def twice(requests):
+        yield 1, device(requests[1])
+        yield 1, device(requests[1])
+        yield 2, forged(plan, [0, 0, 0])(requests[2])
 
     state, _ = one_round(plan, {}, send=twice)
     assert state.survivors == 2

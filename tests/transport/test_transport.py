@@ -22,7 +22,9 @@ def replies(carry, endpoints, requests=(b"abc",)):
     heard = []
 
     def drive(send):
-        heard.extend(dict(send(request)) for request in requests)
+        heard.extend(
+            dict(send(dict.fromkeys(endpoints, request))) for request in requests
+        )
 
     carry(endpoints, drive)
     return heard

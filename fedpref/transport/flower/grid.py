@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fedpref.rounds.server import Send
+from fedpref.rounds.server import Requests, Send
 from fedpref.transport.flower.courier import pack, unpack
 
 MESSAGE_TYPE = "train.round"
@@ -93,9 +93,11 @@ def over(grid: Grid, devices: Mapping[int, int], *, timeout_s: float) -> Send:
         timeout_s: How long to wait for a reply, in seconds.
     """
 
-    def send(request: bytes) -> Iterator[tuple[int, bytes]]:
+    def send(requests: Requests) -> Iterator[tuple[int, bytes]]:
         for node, device in devices.items():
-            message = Message(pack(request), node, MESSAGE_TYPE)
+            if device not in requests:
+                continue
+            message = Message(pack(requests[device]), node, MESSAGE_TYPE)
             for reply in grid.send_and_receive([message], timeout=timeout_s):
                 data = unpack(reply.content) if reply.has_content() else None
                 if data is not None:

@@ -1,0 +1,133 @@
+"""The sum of contributions that the server can read, one by one.
+
+With central noise it adds the noise itself. With distributed noise every contribution
+carries its share already: this is ``secagg.mode = "sum"``, the same integers as under
+the protocol, for simulations that do not test the masks.
+
+Guarantees: a malformed contribution, one beyond the plan's bound, a second one of a
+device, or one of a device that is not asked is not added; fewer than ``min_survivors``
+abort the round and release nothing; the round is charged before it is released. Does
+not give: protection from this server.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from fedpref.core.entropy import Entropy
+from fedpref.core.grid import squared_norm
+from fedpref.core.mask import centred, to_words
+from fedpref.core.noise import add_gaussian
+from fedpref.core.types import BoundedSum, Integer, Noise
+from fedpref.errors import MessageError, TooFewSurvivors
+from fedpref.plan import PrivacyPlan
+from fedpref.rounds.server import Gather, Journal, Noisy, Send
+from fedpref.secagg.messages import (
+    Contribution,
+    Invitation,
+    decode_contribution,
+    encode_invitation,
+)
+
+
+def plain(
+    plan: PrivacyPlan,
+    cohort: Iterable[int],
+    *,
+    attempt: int,
+    entropy: Entropy,
+    send: Send,
+    journal: Journal,
+) -> Gather:
+    """The way to sum readable contributions of ``cohort``.
+
+    Args:
+        plan: The sealed plan.
+        cohort: Devices to ask.
+        attempt: Number of the request, which devices see rise; a round that was given
+            up is tried again under a higher one.
+        entropy: Source of central noise.
+        send: The only way out to the devices.
+        journal: Charges the round.
+    """
+
+    def gather(number: int, model: np.ndarray) -> Noisy:
+        invitation = encode_invitation(Invitation(attempt, plan.digest, model))
+        requests = dict.fromkeys(cohort, invitation)
+        found = _sum(send(requests), set(requests), attempt, plan)
+        if found.survivors < plan.min_survivors:
+            journal.give_up(number, refund=found.received == 0)
+            raise TooFewSurvivors(
+                f"round {number}: survivors = {found.survivors}, must be >= "
+                f"{plan.min_survivors}; nothing was released"
+            )
+        noisy = Noisy(_noised(found.total, plan, entropy, number), found.survivors)
+        digest = digest_of(noisy)
+        journal.hold(number, noisy, digest)
+        journal.charge(number, digest)
+        return noisy
+
+    return gather
+
+
+def digest_of(noisy: Noisy) -> bytes:
+    """SHA-256 of a sum and its survivors."""
+    content = noisy.total.astype("<i8").tobytes()
+    return sha256(content + noisy.survivors.to_bytes(8, "little")).digest()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The sum, how many were added, and how many replies came at all."""
+
+    total: Integer
+    survivors: int
+    received: int
+
+
+def _sum(
+    replies: Iterable[tuple[int, bytes]],
+    asked: set[int],
+    attempt: int,
+    plan: PrivacyPlan,
+) -> _Found:
+    total, heard = np.zeros(plan.words, np.int64), set[int]()
+    received = 0
+    for device, reply in replies:
+        received += 1
+        try:
+            contribution = decode_contribution(
+                reply, plan=plan.digest, coordinates=plan.words
+            )
+        except MessageError:
+            continue
+        fresh = device in asked and device not in heard
+        if fresh and _acceptable(contribution, attempt, plan):
+            total += contribution.update
+            heard.add(device)
+    return _Found(total, len(heard), received)
+
+
+def _acceptable(message: Contribution, attempt: int, plan: PrivacyPlan) -> bool:
+    """Whether a contribution is of this request and, where it is bare, in its bound."""
+    if message.round != attempt:
+        return False
+    if plan.spec.noise is Noise.DISTRIBUTED:
+        half = 2 ** (plan.spec.word_bits - 1)
+        return bool(np.abs(message.update).max(initial=0) < half)
+    return squared_norm(message.update) <= plan.sensitivity_squared
+
+
+def _noised(
+    total: Integer, plan: PrivacyPlan, entropy: Entropy, number: int
+) -> Integer:
+    if plan.spec.noise is Noise.DISTRIBUTED:
+        bits = plan.spec.word_bits  # wraps as it would under masks
+        return centred(to_words(total, bits), bits)
+    if plan.noise_multiplier is None:
+        return total
+    key = entropy.key(f"noise/{plan.digest.hex()}/{number}")
+    bounded = BoundedSum(total, plan.sensitivity_squared, plan.grid)
+    return add_gaussian(bounded, plan.noise_multiplier, key=key)

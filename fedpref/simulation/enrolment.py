@@ -1,0 +1,75 @@
+"""Identities of a simulated run: an authority, a server, and one member a person.
+
+In a deployment the authority's key is not the server's, and a device's key never leaves
+it. A simulation makes all of them in one process, fresh for each run; no result depends
+on them, since masks cancel.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from fedpref.cohorts import exact
+from fedpref.core.entropy import OsEntropy
+from fedpref.plan import PrivacyPlan
+from fedpref.rounds.secure import Coordinator, Head
+from fedpref.secagg import roster
+from fedpref.secagg.crypto import SharedWork, Signer
+from fedpref.secagg.member import Limits, Member
+from fedpref.secagg.roster import Entry, Roster
+
+_DAYS_S = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, repr=False)
+class Enrolled:
+    """A coordinator, the members by device number, and the work that they share."""
+
+    coordinator: Coordinator
+    members: Mapping[int, Member]
+    work: SharedWork
+
+
+def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
+    """Keys and a signed roster for everybody in ``plan``.
+
+    Args:
+        plan: The sealed plan, which every member agrees to.
+        task: Name of the run.
+        head: Reads the server's ledger.
+    """
+    entropy, work = OsEntropy(), SharedWork()
+    now = int(time.time())
+    authority = Signer.from_seed(entropy.key("authority"))
+    server = Signer.from_seed(entropy.key("server"))
+    signers = {
+        number: Signer.from_seed(entropy.key("member"))
+        for number in range(1, plan.spec.units + 1)
+    }
+    # each person is an organisation of its own here
+    listed = tuple(Entry(i, s.public, i) for i, s in signers.items())
+    signed = roster.sign(Roster(listed, now + _DAYS_S, most=1), authority)
+    verified = roster.verified(signed, authority=authority.public, now=now, work=work)
+    digest = sha256(task.encode()).digest()
+    limits = limits_of(plan)
+    members = {
+        number: Member(
+            number, signer, verified, server.public, digest, plan.digest, limits
+        )
+        for number, signer in signers.items()
+    }
+    coordinator = Coordinator(server, verified, digest, now + _DAYS_S, head, work)
+    return Enrolled(coordinator, members, work)
+
+
+def limits_of(plan: PrivacyPlan) -> Limits:
+    """What a device of this plan insists on in every round."""
+    return Limits(
+        colluders=exact(plan.spec.colluders),
+        contributors=plan.spec.counts.contributors,
+        min_survivors=plan.min_survivors,
+        coordinates=plan.words,
+        word_bits=plan.spec.word_bits,
+        neighbours=plan.spec.counts.neighbours,
+    )
