@@ -161,6 +161,7 @@ class EvaluateSection(_Section):
 
     baselines: tuple[Baseline, ...] = ALL_BASELINES
     every: Annotated[int, Field(ge=0)] = 1
+    federated: bool = False
 
 
 class Scenario(_Section):

@@ -57,6 +57,8 @@ class PrivacySpec:
         colluders: Share of the cohort that may be bad.
         word_bits: Size of a masked word: 24, or 16 with a rotated vector.
         complete_graph: Whether everybody shares secrets with everybody.
+        evaluation: Whether the released model is evaluated on the devices, by one more
+            release of the same event, under the last request number.
 
     Raises:
         PlanError: Settings that make no sense, all of them at once.
@@ -80,15 +82,21 @@ class PrivacySpec:
     colluders: float
     word_bits: int
     complete_graph: bool
+    evaluation: bool = False
 
     def __post_init__(self) -> None:
         if found := list(problems(self)):
             raise PlanError("no privacy plan satisfies this:\n  " + "\n  ".join(found))
 
     @property
-    def reserved_rounds(self) -> int:
-        """Rounds that are paid for: planned and spare."""
+    def training_rounds(self) -> int:
+        """Rounds that may train: planned and spare."""
         return self.rounds + self.spare_rounds
+
+    @property
+    def reserved_rounds(self) -> int:
+        """Rounds that are paid for: those that may train, and the evaluation."""
+        return self.training_rounds + int(self.evaluation)
 
     @cached_property
     def counts(self) -> Cohort:
@@ -164,7 +172,7 @@ class PrivacyPlan:
 
     @property
     def reserved_rounds(self) -> int:
-        """Rounds that are paid for: planned and spare."""
+        """Rounds that are paid for: planned, spare, and the evaluation."""
         return self.spec.reserved_rounds
 
     @cached_property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedpref.plan import PrivacySpec
 
 LARGEST_EPSILON = 64.0
+STATISTICS = 3  # what a device says about its held-back records
 
 
 def problems(spec: "PrivacySpec") -> Iterator[str]:
@@ -26,6 +27,8 @@ def problems(spec: "PrivacySpec") -> Iterator[str]:
     yield from _sizes(spec)
     yield from _people(spec)
     yield from _target(spec)
+    if spec.evaluation:
+        yield from _evaluation(spec)
     if spec.noise is Noise.DISTRIBUTED:
         yield from _distributed(spec)
     else:
@@ -48,6 +51,7 @@ def _wrong_types(spec: "PrivacySpec") -> list[str]:
         "coordinates": int,
         "word_bits": int,
         "complete_graph": bool,
+        "evaluation": bool,
     }
     return [
         f"{name} = {getattr(spec, name)!r}, must be of type {kind.__name__}"
@@ -103,6 +107,20 @@ def _people(spec: "PrivacySpec") -> Iterator[str]:
         )
     if spec.unit is Unit.USER and spec.units_per_client != 1:
         yield f"units_per_client = {spec.units_per_client} with unit = user, must be 1"
+
+
+def _evaluation(spec: "PrivacySpec") -> Iterator[str]:
+    if spec.unit is not Unit.USER:
+        yield (
+            f"evaluation = true with unit = {spec.unit}: an answer about all held-back "
+            "records of a person is bounded per user, not per record; use unit = user "
+            "or evaluate.federated = false"
+        )
+    if spec.coordinates < STATISTICS:
+        yield (
+            f"coordinates = {spec.coordinates}, must be >= {STATISTICS} with "
+            "evaluation = true: its statistics travel in the first of them"
+        )
 
 
 def _target(spec: "PrivacySpec") -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Who is held out: decided by a hash of the user's id alone.
 
+``hold_back`` is another split: of one person's own records, made on their device.
+
 Guarantees: a person is wholly in the training part or wholly held out, the same on
 every machine and in every run, whatever the order or number of their records.
 
@@ -8,6 +10,7 @@ near copies of one person under two ids can land on both sides.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +18,7 @@ from fedpref.core.types import Record
 from fedpref.errors import InputError
 
 SALT = "heldout-v1"
+OWN_SALT = "heldback-v1"
 ONE_IN = 5
 
 
@@ -73,3 +77,30 @@ def split(records: Iterable[Record], salt: str = SALT) -> Split:
             "holds out all of them; add records of more people"
         )
     return Split(train, heldout)
+
+
+def hold_back(
+    records: Iterable[Record],
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """One person's records to train on, and those kept back to evaluate on.
+
+    Kept back is one in five of the person's different questions, at least one where
+    there are two or more: those with the smallest hash. What was answered has no say in
+    it, and a question that was asked twice is wholly on one side.
+
+    >>> asked = [Record("a", q, ("x", "y"), choice=0) for q in ("p", "q", "p")]
+    >>> [[record.prompt for record in part] for part in hold_back(asked)]
+    [['q'], ['p', 'p']]
+    """
+    own = tuple(records)
+    questions = sorted({_question(record) for record in own})
+    count = max(1, len(questions) // ONE_IN) if len(questions) > 1 else 0
+    held = set(questions[:count])
+    kept = tuple(record for record in own if _question(record) not in held)
+    return kept, tuple(record for record in own if _question(record) in held)
+
+
+def _question(record: Record) -> bytes:
+    """Hash of what was asked, whatever the order of its options."""
+    content = json.dumps([OWN_SALT, record.prompt, sorted(record.options)])
+    return hashlib.sha256(content.encode()).digest()

@@ -126,9 +126,8 @@ def measure(menus: Menus, scores: Float, *, seed: int = 0) -> Evaluation:
     is the mean over pairs of the distance between confidence ``max(p, 1 - p)`` and
     accuracy in ten equal bins of confidence (Guo et al. 2017, equation 3).
     """
-    chosen, other = menus.pairs
-    gap = scores[chosen] - scores[other]
-    won = np.where(np.abs(gap) <= TIE, 0.5, gap > 0)
+    gap, won = _pairs(menus, scores)
+    _, other = menus.pairs
     user = menus.user[menus.record[other]]
     wins = np.bincount(user, won, menus.users).astype(np.float64)
     pairs = np.bincount(user, minlength=menus.users).astype(np.int64)
@@ -136,7 +135,7 @@ def measure(menus: Menus, scores: Float, *, seed: int = 0) -> Evaluation:
     return Evaluation(
         accuracy=float(won.mean()),
         ci95=_interval(wins, pairs, seed),
-        choice_accuracy=_choice_accuracy(menus, scores),
+        choice_accuracy=choice_accuracy(menus, scores),
         log_loss=float(np.logaddexp(0.0, -gap).mean()),
         ece=ece,
         records=len(menus.start),
@@ -163,7 +162,19 @@ def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> Difference:
     return Difference(value, _interval(gain, a.pairs, seed))
 
 
-def _choice_accuracy(menus: Menus, scores: Float) -> float:
+def pair_accuracy(menus: Menus, scores: Float) -> float:
+    """Share of pairs whose chosen option scores higher; a tie counts half."""
+    return float(_pairs(menus, scores)[1].mean())
+
+
+def _pairs(menus: Menus, scores: Float) -> tuple[Float, Float]:
+    """Score difference of each pair, and whether it is right: 1, 0, or 0.5."""
+    chosen, other = menus.pairs
+    gap = scores[chosen] - scores[other]
+    return gap, np.where(np.abs(gap) <= TIE, 0.5, gap > 0)
+
+
+def choice_accuracy(menus: Menus, scores: Float) -> float:
     """Share of records whose best option was chosen; a tie for the best is shared."""
     best = np.maximum.reduceat(scores, menus.start)
     tied = scores >= best[menus.record] - TIE

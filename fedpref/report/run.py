@@ -72,11 +72,12 @@ def _rounds(text: str) -> tuple[Round, ...]:
     lines = [line for line in text.splitlines() if line.strip()]
     rounds = tuple(Round.model_validate_json(line) for line in lines)
     numbers = [entry.round for entry in rounds]
-    if not rounds:
+    trained = tuple(entry for entry in rounds if not entry.evaluation)
+    if not trained:
         raise ValueError("no round is recorded")
     if numbers != sorted(set(numbers)):  # a round that was given up leaves a gap
         raise ValueError(f"rounds = {numbers[:5]}..., must count up")
-    return rounds
+    return trained
 
 
 def _require_honest(run: Path, plan: Plan, rounds: tuple[Round, ...]) -> None:

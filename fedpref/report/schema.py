@@ -80,6 +80,7 @@ class Plan(_Frozen):
     divisor: Finite | None = None
     min_survivors: Annotated[int, Field(ge=0)] | None = None
     spare_rounds: Annotated[int, Field(ge=0)] = 0
+    evaluation: bool = False
     cohort: Annotated[int, Field(ge=1)] | None = None
     units_per_client: Annotated[int, Field(ge=1)] = 1
     sampling_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -104,6 +105,8 @@ class Round(_Frozen):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     heldout_accuracy: Fraction | None = None
     survivors: Annotated[int, Field(ge=0)] | None = None
+    evaluation: bool = False
+    federated_accuracy: Fraction | None = None
 
 
 class Bin(_Frozen):
@@ -154,6 +157,21 @@ class Comparison(_Frozen):
     ci95: Interval
 
 
+class Federated(_Frozen):
+    """What devices released about records that they kept back: noised and booked."""
+
+    accuracy: Fraction | None
+    stddev: Finite | None
+    ci95: Interval
+    choice_accuracy: Fraction | None
+    choice_stddev: Finite | None
+    choice_ci95: Interval
+    people: Finite
+    people_stddev: Finite
+    survivors: Annotated[int, Field(ge=0)]
+    held_back_one_in: Annotated[int, Field(ge=2)]
+
+
 class Clients(_Frozen):
     """How many people there were."""
 
@@ -170,6 +188,7 @@ class Results(_Frozen):
     comparisons: tuple[Comparison, ...] = ()
     omitted: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    federated: Federated | None = None
 
 
 class Timing(_Frozen):

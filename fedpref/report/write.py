@@ -61,6 +61,9 @@ def report(run: Run) -> dict[str, Any]:
             "log_loss": heldout.log_loss,
             "ece": heldout.ece,
         },
+        "federated": None
+        if results.federated is None
+        else results.federated.model_dump(mode="json"),
         "baselines": {
             name: baseline.model_dump(mode="json")
             | {"ci95": list(baseline.ci95), "epsilon": number(baseline.epsilon)}

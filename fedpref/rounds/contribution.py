@@ -22,11 +22,19 @@ from fedpref.core.grid import sum_on_grid, sum_rounded
 from fedpref.core.noise import skellam
 from fedpref.core.rotation import rotate
 from fedpref.core.types import BoundedRows, Float, Integer, Noise, Participation, Unit
+from fedpref.errors import InputError
 from fedpref.plan import PrivacyPlan
+from fedpref.plan_problems import STATISTICS
 from fedpref.releases import ROTATED_BITS
 
 Gradient = Callable[[Float], Float]
 """Model vector ``[coordinates]`` -> one row a unit ``[units, coordinates]``."""
+
+
+Statistics = Callable[[Float], Float]
+"""Model vector ``[coordinates]`` -> three numbers in [-1, 1] about held-back records:
+(pairs right - wrong) / pairs, (choices right - wrong) / choices, and 1; or zeros if
+there are none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ def contribute(
     plan: PrivacyPlan,
     gradient: Gradient,
     entropy: Entropy,
+    statistics: Statistics | None = None,
 ) -> Contribution:
     """This device's vector for round ``number``, int64 ``[coordinates]``, in steps.
 
@@ -55,12 +64,17 @@ def contribute(
         plan: The sealed plan.
         gradient: The person's gradients, one row a unit.
         entropy: Source of coins, rounding and noise.
+        statistics: What the device answers to the plan's evaluation, whose request
+            has the last number; that one never trains, and no other one evaluates.
     """
 
     def key(purpose: str) -> bytes:
         return entropy.key(f"{purpose}/{plan.digest.hex()}/{number}/{device}")
 
-    rows, failed = _rows(gradient, model[: plan.spec.coordinates], plan)
+    question = gradient
+    if plan.spec.evaluation and number == plan.reserved_rounds:
+        question = _evaluation(statistics, plan)
+    rows, failed = _rows(question, model[: plan.spec.coordinates], plan)
     clipped = clip_units(rows, plan.spec.clip)
     failed = failed or clipped.zeroed > 0
     if plan.spec.noise is not Noise.DISTRIBUTED:
@@ -77,6 +91,27 @@ def contribute(
 def rotation_seed(plan: PrivacyPlan) -> bytes:
     """Public, the same for everybody, and fixed with the plan."""
     return sha256(b"fedpref rotation\0" + plan.digest).digest()
+
+
+def _evaluation(statistics: Statistics | None, plan: PrivacyPlan) -> Gradient:
+    """The statistics as a unit's row: first coordinates, norm at most the clip."""
+
+    def row(model: Float) -> Float:
+        if statistics is None:
+            raise InputError("this device has nothing to evaluate with")
+        found = np.asarray(statistics(model), dtype=np.float64)
+        if found.shape != (STATISTICS,):
+            raise InputError(f"statistics = {found.shape}, not ({STATISTICS},)")
+        out = np.zeros((1, plan.spec.coordinates))
+        out[0, :STATISTICS] = np.clip(found, -1.0, 1.0) * statistic_unit(plan)
+        return out
+
+    return row
+
+
+def statistic_unit(plan: PrivacyPlan) -> float:
+    """What a statistic of 1 is in model units: all of them together fill the clip."""
+    return float(plan.spec.clip / np.sqrt(STATISTICS))
 
 
 def _rows(gradient: Gradient, model: Float, plan: PrivacyPlan) -> tuple[Float, bool]:

@@ -10,7 +10,7 @@ say what the server sees on the way.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -73,7 +73,9 @@ class ServerState:
 
     ``round`` is the number of the last one that was released, ``steps`` how many were:
     fewer, if some were charged and lost. ``last_sum`` adds up the iterates of the last
-    steps for the released average.
+    steps for the released average. ``evaluation`` holds the released sums of the
+    federated evaluation (``fedpref.rounds.evaluation``), once there are any; then
+    ``round`` and ``survivors`` are those of that release.
     """
 
     round: int
@@ -83,6 +85,7 @@ class ServerState:
     optimiser: State
     last_sum: Float
     last_count: int
+    evaluation: Float = field(default_factory=lambda: np.zeros(0))
 
     @property
     def released(self) -> Float:
@@ -124,7 +127,7 @@ def run_round(
     noisy = journal.pending(number)
     if noisy is None:
         noisy = gather(number, state.model)
-    mean = _reals(noisy.total, plan) / plan.divisor
+    mean = reals(noisy.total, plan) / plan.divisor
     step, optimiser_state = optimiser.update(mean, state.optimiser)
     model = state.model + step
     steps = state.steps + 1
@@ -143,10 +146,10 @@ def run_round(
     return done
 
 
-def _reals(total: Integer, plan: PrivacyPlan) -> Float:
+def reals(total: Integer, plan: PrivacyPlan) -> Float:
     """The sum in model units, turned back if it was turned."""
-    reals = to_reals(total, plan.grid)
+    found = to_reals(total, plan.grid)
     if plan.spec.word_bits != ROTATED_BITS or plan.scale is None:
-        return reals
+        return found
     seed = rotation_seed(plan)
-    return rotate_back(reals, coordinates=plan.spec.coordinates, seed=seed)
+    return rotate_back(found, coordinates=plan.spec.coordinates, seed=seed)

@@ -13,6 +13,7 @@ from hashlib import sha256
 import numpy as np
 
 from fedpref.errors import MessageError
+from fedpref.secagg import wire
 from fedpref.secagg.crypto import DESCRIPTOR, Work
 from fedpref.secagg.legs import Opening
 from fedpref.secagg.member import Device, Member
@@ -33,7 +34,7 @@ def admit(
         "task": (descriptor.task, member.task),
         "plan": (descriptor.plan, member.plan),
         "roster": (descriptor.roster, member.roster.digest),
-        "model": (descriptor.model, work.once(opening.model, lambda: _sha(opening))),
+        "model": (descriptor.model, work.once(opening.model, lambda: _digest(opening))),
     }
     for name, (found, wanted) in pinned.items():
         if found != wanted:
@@ -79,5 +80,5 @@ def _extended(opening: Opening, state: Device) -> bytes:
     return head
 
 
-def _sha(opening: Opening) -> bytes:
-    return sha256(opening.model).digest()
+def _digest(opening: Opening) -> bytes:
+    return wire.fingerprint(opening.model)

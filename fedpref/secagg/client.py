@@ -245,7 +245,7 @@ def _upload(
         )
     words = _masked(session, around, neighbours)
     dealers_hash = sha256(wire.ids(dealers)).digest()
-    content = rid + dealers_hash + sha256(words).digest()
+    content = rid + dealers_hash + wire.fingerprint(words)
     signature = member.signer.sign(UPLOAD, content)
     reply = legs.Upload(dealers_hash, signature, words).encode(rid)
     book = device.spend(state.book, rid, sha256(content + signature).digest())

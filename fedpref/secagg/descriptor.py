@@ -100,9 +100,10 @@ class Terms:
 class Descriptor:
     """One round.
 
-    ``task``, ``model``, ``plan`` and ``roster`` are SHA-256 digests, ``server`` the
-    server's verifying key; ``ledger_seq`` and ``ledger_head`` say where the server's
-    ledger stands; ``expiry`` is in seconds since 1970; ``cohort`` rises.
+    ``task``, ``plan`` and ``roster`` are SHA-256 digests, ``model`` is that of
+    ``wire.fingerprint``; ``server`` is the server's verifying key; ``ledger_seq`` and
+    ``ledger_head`` say where the server's ledger stands; ``expiry`` is in seconds since
+    1970; ``cohort`` rises.
     """
 
     task: bytes
@@ -143,7 +144,7 @@ class Descriptor:
 
     def for_model(self, model: bytes) -> "Descriptor":
         """The same round about these model bytes."""
-        return replace(self, model=sha256(model).digest())
+        return replace(self, model=wire.fingerprint(model))
 
 
 def read_descriptor(reader: wire.Reader) -> Descriptor:

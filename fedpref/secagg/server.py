@@ -7,8 +7,8 @@ leg waits by ending the iterable.
 Guarantees: a reply that is malformed, not signed by its device, late or a second one is
 left out and changes nothing; with fewer than ``min_survivors`` devices in a leg, or
 fewer than t shares of a secret, the round aborts and nothing is unmasked; a share that
-its dealer did not commit to is left out and its holder named; what comes out equals the
-sum of the survivors' vectors modulo 2**word_bits.
+its dealer did not commit to is left out, and its holder named if the round fails; what
+comes out equals the sum of the survivors' vectors modulo 2**word_bits.
 
 Does not give: privacy from this server beyond what the devices themselves check.
 """
@@ -199,7 +199,7 @@ def uploaded(state: Round, replies: Replies, work: Work) -> tuple[Round, Request
         upload = legs.decode_upload(reply, rid, size=size)
         if upload.dealers != dealers:
             raise MessageError("UPLOAD: masked for other dealers")
-        content = rid + dealers + sha256(upload.words).digest()
+        content = rid + dealers + wire.fingerprint(upload.words)
         work.verify(state.roster.key(who), UPLOAD, content, upload.signature)
         words = unpack(upload.words, terms.word_bits, terms.coordinates)
         np.add(total, words, out=total)

@@ -17,6 +17,7 @@ authenticity, which the signatures inside the bodies give.
 import struct
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from hashlib import blake2b
 from itertools import pairwise
 from typing import TypeVar
 
@@ -126,6 +127,14 @@ class Reader:
         if self._offset != len(self._data):
             left = len(self._data) - self._offset
             raise MessageError(f"{self._name}: {left} bytes too many")
+
+
+def fingerprint(data: bytes) -> bytes:
+    """BLAKE2b-256 of something long: a model or a vector, 32 bytes.
+
+    About twice as fast as SHA-256 in software, where it is most of a device's hashing.
+    """
+    return blake2b(data, digest_size=HASH).digest()
 
 
 def number(value: int, size: int = 4) -> bytes:

@@ -154,6 +154,7 @@ class RunFolder:
             "counts": np.array(counts, np.int64),
             "model": state.model,
             "last_sum": state.last_sum,
+            "evaluation": state.evaluation,
         }
         tensors |= {f"optimiser.{k}": v for k, v in state.optimiser.items()}
         save_checkpoint(self.path / _STATE, tensors)
@@ -178,7 +179,9 @@ class RunFolder:
         }
         model = tensors["model"].astype(np.float64)
         last_sum = tensors["last_sum"].astype(np.float64)
-        return ServerState(round_, steps, survivors, model, named, last_sum, last_count)
+        evaluation = tensors["evaluation"].astype(np.float64)
+        counted = (round_, steps, survivors)
+        return ServerState(*counted, model, named, last_sum, last_count, evaluation)
 
     @property
     def has_pending(self) -> bool:
@@ -249,6 +252,7 @@ def plan_json(
         "units": spec.units,
         "rounds": spec.rounds,
         "spare_rounds": spec.spare_rounds,
+        "evaluation": spec.evaluation,
         "cohort": spec.cohort,
         "units_per_client": spec.units_per_client,
         "sampling_prob": float(spec.sampling_prob),

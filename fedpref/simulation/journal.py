@@ -187,6 +187,7 @@ def _digest_of(state: ServerState) -> str:
         [state.round, state.steps, state.survivors, state.last_count], "<i8"
     )
     named = {**state.optimiser, "model": state.model, "last_sum": state.last_sum}
+    named["evaluation"] = state.evaluation
     digest = sha256(counts.tobytes())
     for name, value in sorted(named.items()):
         digest.update(f"{name}:{value.size}:".encode())

@@ -25,6 +25,7 @@ from fedpref.errors import (
 )
 from fedpref.models import saved
 from fedpref.report.write import write as write_report
+from fedpref.rounds.evaluation import read
 from fedpref.rounds.server import ServerState
 from fedpref.simulation.budget import (
     OWN,
@@ -231,6 +232,8 @@ def _finish(
     )
     description = {"scenario": setup.scenario.run.name, "plan": setup.plan.digest.hex()}
     saved.save(setup.model, trained.state.released, folder.path, description)
+    if setup.plan.spec.evaluation:
+        evaluation |= _federated(setup, trained.state, evaluation["notes"])
     folder.write_json("evaluation.json", evaluation)
     timing = {
         "setup_s": ready - began,
@@ -242,6 +245,17 @@ def _finish(
     folder.write_json("environment.json", environment_json(command, created, timing))
     write_report(folder.path)
     return _finished(folder.path, trained.failures)
+
+
+def _federated(
+    setup: Setup, state: ServerState, notes: Sequence[str]
+) -> dict[str, Any]:
+    """What federated evaluation adds to ``evaluation.json``."""
+    if not state.evaluation.size:
+        given_up = "federated evaluation: too few devices answered, nothing is released"
+        return {"federated": None, "notes": [*notes, given_up]}
+    estimate = read(state.evaluation, state.survivors, setup.plan)
+    return {"federated": estimate.to_json()}
 
 
 def _finished(path: Path, failures: int) -> Result:
@@ -267,10 +281,18 @@ def _train(journal: RunJournal, setup: Setup, carry: Carry, tell: Tell) -> Train
     rows = [r for r in folder.read_lines("metrics.jsonl") if r["round"] <= reached]
     if state and (not rows or rows[-1]["round"] < reached):
         last = describe(state, setup, seconds=0.0)  # stopped before its row was written
-        rows.append(_metrics(last, heldout_accuracy(setup, state.released)))
+        if state.evaluation.size:
+            rows.append(_evaluation_row(last, state, setup))
+        else:
+            rows.append(_metrics(last, heldout_accuracy(setup, state.released)))
+        folder.write_lines("metrics.jsonl", rows)
     every = setup.scenario.evaluate.every
 
     def on_round(done: Round, reached: ServerState) -> None:
+        if reached.evaluation.size:
+            rows.append(_evaluation_row(done, reached, setup))
+            folder.write_lines("metrics.jsonl", rows)
+            return
         look = every > 0 and (done.number % every == 0 or done.number == done.planned)
         accuracy = heldout_accuracy(setup, reached.released) if look else None
         rows.append(_metrics(done, accuracy))
@@ -283,6 +305,7 @@ def _train(journal: RunJournal, setup: Setup, carry: Carry, tell: Tell) -> Train
         carry=carry,
         journal=journal,
         state=state,
+        evaluate=True,
         on_round=on_round,
     )
 
@@ -295,6 +318,13 @@ def _metrics(done: Round, accuracy: float | None) -> dict[str, Any]:
         "survivors": done.survivors,
         "heldout_accuracy": accuracy,
     }
+
+
+def _evaluation_row(done: Round, state: ServerState, setup: Setup) -> dict[str, Any]:
+    """The line of the release that evaluates."""
+    estimate = read(state.evaluation, state.survivors, setup.plan)
+    found = {"evaluation": True, "federated_accuracy": estimate.pairs.value}
+    return _metrics(done, None) | found
 
 
 def _entropy(scenario: Scenario) -> Entropy:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
@@ -23,7 +22,7 @@ from fedpref.core.entropy import OsEntropy
 from fedpref.core.mask import centred
 from fedpref.core.types import Float, Integer
 from fedpref.errors import IntegrityError
-from fedpref.secagg import client, server
+from fedpref.secagg import client, server, wire
 from fedpref.secagg.client import Surroundings
 from fedpref.secagg.crypto import SharedWork, Signer, Work
 from fedpref.secagg.descriptor import Descriptor, Terms
@@ -139,7 +138,7 @@ class _Cohort:
         descriptor = Descriptor(
             task=_HASH,
             round=1,
-            model=sha256(model).digest(),
+            model=wire.fingerprint(model),
             plan=_HASH,
             roster=self.roster.digest,
             server=self.host.public,

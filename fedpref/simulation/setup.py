@@ -15,6 +15,8 @@ from fedpref.data import assets, partition, sources
 from fedpref.data.partition import Split
 from fedpref.data.sources import Dataset
 from fedpref.errors import InputError
+from fedpref.evaluate.menus import flatten
+from fedpref.evaluate.metrics import choice_accuracy, pair_accuracy
 from fedpref.models.adapters import Adapter
 from fedpref.models.bases import Base, load_base
 from fedpref.models.features import FeatureMap
@@ -27,7 +29,8 @@ from fedpref.models.gradients import (
 )
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.plan import PrivacyPlan, PrivacySpec
-from fedpref.rounds.contribution import Gradient
+from fedpref.plan_problems import STATISTICS
+from fedpref.rounds.contribution import Gradient, Statistics
 from fedpref.secagg.neighbours import MOST_COMPLETE
 
 _SHARED_BYTES = 2**29
@@ -121,6 +124,7 @@ def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPla
         colluders=privacy.colluders,
         word_bits=scenario.secagg.word_bits,
         complete_graph=complete,
+        evaluation=scenario.evaluate.federated,
     ).calibrate()
 
 
@@ -130,7 +134,8 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
     One machine plays all devices here, so where everybody answers about the same
     public texts their gradients are computed once a round and shared. Where texts are
     people's own, each device computes its own: one person's text can then fail for
-    that person alone.
+    that person alone. With federated evaluation a device trains on what it does not
+    keep back.
     """
     model, engine = setup.model, Engine(setup.scenario.model.engine)
     public, shared = setup.dataset.catalogue, own_jacobian(model)
@@ -153,7 +158,48 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
 
         return gradient
 
-    return {user: gradient_of(own) for user, own in setup.split.train.items()}
+    return {user: gradient_of(kept) for user, (kept, _) in _own(setup).items()}
+
+
+def client_statistics(setup: Setup) -> dict[str, Statistics]:
+    """What each enrolled person's device says about the records it kept back.
+
+    Scores of texts are kept for as long as the model stays where it is, which in a
+    simulation is for all devices.
+    """
+    model = setup.model
+    known: dict[str, float] = {}
+
+    def scores(texts: tuple[str, ...], vector: Float) -> Float:
+        if not np.array_equal(model.vector, vector):
+            model.set(vector)
+            known.clear()
+        new = tuple(text for text in texts if text not in known)
+        known.update(zip(new, model.scores(new), strict=True))
+        return np.array([known[text] for text in texts])
+
+    def statistics_of(held: tuple[Record, ...]) -> Statistics:
+        def statistics(vector: Float) -> Float:
+            if not held:
+                return np.zeros(STATISTICS)
+            menus = flatten({"own": held})
+            found = scores(menus.texts, vector)[menus.text]
+            if not np.isfinite(found).all():
+                return np.full(STATISTICS, np.nan)  # this device's failure, as zeros
+            pairs, choices = pair_accuracy(menus, found), choice_accuracy(menus, found)
+            return np.array([2 * pairs - 1, 2 * choices - 1, 1.0])
+
+        return statistics
+
+    return {user: statistics_of(held) for user, (_, held) in _own(setup).items()}
+
+
+def _own(setup: Setup) -> dict[str, tuple[tuple[Record, ...], tuple[Record, ...]]]:
+    """Each enrolled person's records: to train on, and kept back on the device."""
+    train = setup.split.train
+    if not setup.plan.spec.evaluation:
+        return {user: (own, ()) for user, own in train.items()}
+    return {user: partition.hold_back(own) for user, own in train.items()}
 
 
 def _check_choices(records: tuple[Record, ...], objective: str) -> None:

@@ -11,13 +11,21 @@ from fedpref.core.types import Adversary
 from fedpref.errors import TooFewSurvivors
 from fedpref.rounds.client import Contribute
 from fedpref.rounds.contribution import contribute
+from fedpref.rounds.evaluation import run_evaluation
 from fedpref.rounds.plain import plain
 from fedpref.rounds.secure import Head, secure
-from fedpref.rounds.server import Gather, Journal, Send, ServerState, run_round, start
+from fedpref.rounds.server import (
+    Gather,
+    Journal,
+    Send,
+    ServerState,
+    run_round,
+    start,
+)
 from fedpref.simulation.drawing import cohort
 from fedpref.simulation.dropouts import Unreliable
 from fedpref.simulation.enrolment import Enrolled, enrol
-from fedpref.simulation.setup import Setup, client_gradients
+from fedpref.simulation.setup import Setup, client_gradients, client_statistics
 from fedpref.transport.in_process import Carry, Endpoint, SecureDevice, SimulatedDevice
 
 
@@ -69,6 +77,7 @@ def train(
     carry: Carry,
     journal: Diary,
     state: ServerState | None = None,
+    evaluate: bool = False,
     on_round: Callable[[Round, ServerState], None] = lambda done, state: None,
 ) -> Trained:
     """Run the planned rounds that are left after ``state``.
@@ -79,7 +88,9 @@ def train(
         carry: The road.
         journal: Charges each round before it is released; knows which comes next.
         state: Where to go on; ``None`` starts at the beginning.
-        on_round: Told about each finished round.
+        evaluate: Whether to make the plan's evaluation at the end. With too few
+            devices it is given up, and the state has none.
+        on_round: Told about each finished round, the evaluation included.
 
     Raises:
         TooFewSurvivors: Rounds had too few contributions, more of them than there are
@@ -110,24 +121,73 @@ def train(
                     raise
                 continue
             on_round(describe(current, setup, time.perf_counter() - begun), current)
+        if evaluate and _to_evaluate(setup, current, journal):
+            current = _evaluated(setup, current, devices, send, journal, on_round)
 
     carry(devices.endpoints, drive)
     return Trained(current, devices.failures())
 
 
 def _left(setup: Setup, journal: Diary) -> bool:
-    """Whether devices may be asked again; they count requests, not releases."""
-    reserved = setup.plan.reserved_rounds
-    return journal.next_round() <= reserved and journal.attempts() < reserved
+    """Whether devices may be asked again; they count requests, not releases.
+
+    A round that was charged before a crash has been asked for, and is to be finished.
+    """
+    limit, round_ = setup.plan.spec.training_rounds, journal.next_round()
+    begun = journal.pending(round_) is not None
+    return round_ <= limit and journal.attempts() < limit + begun
+
+
+def _to_evaluate(setup: Setup, state: ServerState, journal: Diary) -> bool:
+    """Whether there is a model, its evaluation is planned, and it was not made."""
+    left = journal.next_round() <= setup.plan.reserved_rounds
+    planned = setup.plan.spec.evaluation
+    return planned and left and state.steps > 0 and not state.evaluation.size
+
+
+def _evaluated(
+    setup: Setup,
+    state: ServerState,
+    devices: "_Devices",
+    send: Send,
+    journal: Diary,
+    on_round: Callable[[Round, ServerState], None],
+) -> ServerState:
+    """The state with the evaluation, or as it was if too few devices answered.
+
+    The request has the plan's last number, which tells devices what is asked; none is
+    answered twice, so there is no second try.
+    """
+    begun = time.perf_counter()
+    try:
+        done = run_evaluation(
+            journal.next_round(),
+            state,
+            plan=setup.plan,
+            gather=devices.gather(setup.plan.reserved_rounds, send),
+            journal=journal,
+        )
+    except TooFewSurvivors:
+        return state
+    on_round(describe(done, setup, time.perf_counter() - begun), done)
+    return done
 
 
 def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
     plan = setup.plan
+    statistics = client_statistics(setup)
     own: dict[int, Contribute] = {
         number: partial(
-            contribute, device=number, plan=plan, gradient=gradient, entropy=entropy
+            contribute,
+            device=number,
+            plan=plan,
+            gradient=gradient,
+            entropy=entropy,
+            statistics=statistics[user],
         )
-        for number, gradient in enumerate(client_gradients(setup).values(), start=1)
+        for number, (user, gradient) in enumerate(
+            client_gradients(setup).items(), start=1
+        )
     }
     found: Mapping[int, SimulatedDevice | SecureDevice]
     if setup.scenario.masked:

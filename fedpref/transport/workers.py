@@ -49,7 +49,10 @@ def _carry(
     for place in range(min(workers, len(numbers)) or 1):
         mine = {number: endpoints[number] for number in numbers[place::workers]}
         near, far = context.Pipe()
-        process = context.Process(target=_serve, args=(far, mine, prepare), daemon=True)
+        ours = [*(pipe for pipe, _ in pipes), near]
+        process = context.Process(
+            target=_serve, args=(far, mine, prepare, ours), daemon=True
+        )
         process.start()
         far.close()
         pipes.append((near, mine))
@@ -66,6 +69,7 @@ def _carry(
             process.join(timeout=5)
             if process.is_alive():
                 process.terminate()
+                process.join()
 
 
 def _send(
@@ -119,8 +123,13 @@ def _receive(pipe: Connection) -> bytes:
 
 
 def _serve(
-    pipe: Connection, mine: Mapping[int, Endpoint], prepare: Callable[[], None]
+    pipe: Connection,
+    mine: Mapping[int, Endpoint],
+    prepare: Callable[[], None],
+    inherited: Sequence[Connection],
 ) -> None:
+    for parents in inherited:  # or no worker would notice that the parent is gone
+        parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     prepare()
     while True:

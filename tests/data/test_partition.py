@@ -66,3 +66,32 @@ def test_a_side_without_people_is_an_error_with_a_next_step(users, reason):
 def test_repr_shows_no_ids():
     split = partition.split([record("ada"), record("ben")])
     assert repr(split) == "Split(train=1 users, heldout=1)"
+
+
+def asked(prompt, choice=0, options=("x", "y")):
+    return Record("a", prompt, options, choice=choice)
+
+
+@pytest.mark.parametrize(
+    ("questions", "held"), [(0, 0), (1, 0), (2, 1), (9, 1), (10, 2), (31, 6)]
+)
+def test_one_question_in_five_is_held_back(questions, held):
+    records = [asked(f"question {n}") for n in range(questions)]
+    kept, back = partition.hold_back(records)
+    assert (len(kept), len(back)) == (questions - held, held)
+    assert sorted(r.prompt for r in kept + back) == sorted(r.prompt for r in records)
+
+
+def test_what_was_answered_has_no_say_in_what_is_held_back():
+    records = [asked(f"question {n}") for n in range(12)]
+    turned = [asked(f"question {n}", choice=1) for n in reversed(range(12))]
+    first, second = (partition.hold_back(own)[1] for own in (records, turned))
+    assert {r.prompt for r in first} == {r.prompt for r in second}
+
+
+def test_a_question_that_was_asked_twice_is_on_one_side():
+    records = [asked(f"question {n % 6}", choice=n % 2) for n in range(24)]
+    swapped = [asked(r.prompt, r.choice, ("y", "x")) for r in records]
+    kept, back = partition.hold_back(records + swapped)
+    assert not {r.prompt for r in kept} & {r.prompt for r in back}
+    assert len(back) == 8

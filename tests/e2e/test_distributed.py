@@ -99,6 +99,12 @@ def summed(few, tmp_path_factory):
     return simulate(few(SUM), tmp_path_factory.mktemp("summed") / "run")
 
 
+def _one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _flower():
     from fedpref.transport.flower import apps
 
@@ -107,7 +113,7 @@ def _flower():
 
 ROADS = {
     "workers, as by default": lambda: None,
-    "two workers": lambda: workers.forked(2, lambda: None),
+    "three workers": lambda: workers.forked(3, _one_thread),
     "in process": lambda: in_process.carry,
     "flower": _flower,
 }

@@ -81,7 +81,7 @@ def test_the_upload_is_spent_before_it_leaves(make_cohort) -> None:
     (entry,) = saved[-1].book.rounds
     rid, size = cohort.devices[1].session.rid, 3 * cohort.coordinates
     upload = legs.decode_upload(reply, rid, size=size)
-    signed = rid + upload.dealers + sha256(upload.words).digest()
+    signed = rid + upload.dealers + wire.fingerprint(upload.words)
     assert entry.upload == sha256(signed + upload.signature).digest()
     assert saved[-1].book.charged == 1
     assert saved[-1].session.replies[Kind.DELIVERY][1] == reply

@@ -54,7 +54,7 @@ def test_every_field_changes_the_round_id() -> None:
 
 
 def test_a_round_about_a_model() -> None:
-    assert ROUND.for_model(b"bytes").model == sha256(b"bytes").digest()
+    assert ROUND.for_model(b"bytes").model == wire.fingerprint(b"bytes")
 
 
 @pytest.mark.parametrize(

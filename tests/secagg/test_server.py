@@ -335,7 +335,7 @@ def test_an_upload_that_was_masked_for_other_dealers_is_left_out(make_cohort) ->
     size = 3 * cohort.coordinates
     upload = legs.decode_upload(replies[BAD], rid, size=size)
     dealers = sha256(wire.ids((1, 2, 3))).digest()
-    content = rid + dealers + sha256(upload.words).digest()
+    content = rid + dealers + wire.fingerprint(upload.words)
     signature = cohort.signers[BAD].sign(UPLOAD, content)
     other = legs.Upload(dealers, signature, upload.words).encode(rid)
     after, _ = server.uploaded(state, (replies | {BAD: other}).items(), cohort.work)
