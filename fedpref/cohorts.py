@@ -16,8 +16,8 @@ from math import ceil, floor
 from fedpref.errors import PlanError
 from fedpref.secagg.neighbours import (
     MOST_ON_REQUEST,
+    drawn,
     least_threshold,
-    regular,
     threshold,
 )
 
@@ -116,8 +116,8 @@ def secure(
             f"of noise is sure to be in a sum; {_nearest(people, colluders, least)}"
         )
     if not complete:
-        neighbours, wanted = regular(largest, bad, largest - min(least, largest))
-        return Cohort(people, largest, bad, least, wanted, neighbours // 2)
+        neighbours, wanted = drawn(largest, bad, largest - min(least, largest))
+        return Cohort(people, largest, bad, least, wanted, neighbours)
     if not _legal(largest, colluders, least):
         raise PlanError(
             f"min_survivors = {least} of {people} people with colluders = {bad}: the "

@@ -303,6 +303,7 @@ CHANGES = {
     "colluders": {"colluders": 0.11},
     "word_bits": {"word_bits": 16},
     "complete_graph": {"complete_graph": False, "against": OUT},
+    "evaluation": {"evaluation": True},
 }
 
 

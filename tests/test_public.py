@@ -61,6 +61,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "PlanError": 2,
         "UnsupportedEvent": 2,
         "BudgetError": 3,
+        "FloorError": 3,
         "IntegrityError": 4,
         "MessageError": 4,
         "SetupError": 6,

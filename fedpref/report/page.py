@@ -37,6 +37,7 @@ def page(run: Run, statement: dict[str, Any]) -> str:
     environment.filters |= {
         "percent": words.percent,
         "interval": words.interval,
+        "accountant": words.accountant_text,
         "epsilon": words.epsilon_text,
         "delta": words.delta_text,
         "seconds": words.seconds,
@@ -195,5 +196,5 @@ def _secure(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _accounted(epsilon: float, accountant: str | None) -> str:
-    name = f" ({accountant.upper()})" if accountant else ""
+    name = f" ({words.accountant_text(accountant)})" if accountant else ""
     return words.epsilon_text(epsilon) + name

@@ -74,7 +74,7 @@ WORDS = {
         protects={
             SERVER: "secure aggregation that the devices check, and Skellam noise that "
             "every device adds its share of",
-            OUTSIDER: "the same noise",
+            OUTSIDER: "Skellam noise that every device adds its share of",
         },
         promise={
             SERVER: "Against the server, even one that lies and has {colluders} of the "

@@ -47,6 +47,16 @@ def delta_text(value: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def accountant_text(name: str) -> str:
+    """Which accountant a price is from.
+
+    >>> accountant_text("pld"), accountant_text("comparison+exact")
+    ('PLD', 'EXACT, by comparison with a Gaussian')
+    """
+    base = name.removeprefix("comparison+")
+    return base.upper() + ", by comparison with a Gaussian" * (base != name)
+
+
 def percent(value: float, digits: int = 1) -> str:
     """A fraction in percent, on one line.
 

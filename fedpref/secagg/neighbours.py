@@ -5,20 +5,25 @@ device draws some outgoing neighbours itself, and the graph is the union of dire
 
 Guarantees: thresholds that leave no two survivor lists with enough holders each
 (complete graph); neighbours that the server has no part in choosing. Does not give: a
-proof for the drawn graph. No epsilon against the server is claimed on it.
+proof for the drawn graph, where colluders could choose whom they draw. No epsilon
+against the server is claimed on it.
 """
 
-import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
 from fedpref.core.entropy import uniform_words
+from fedpref.core.types import Float, Integer
 from fedpref.errors import PlanError
 
 MOST_COMPLETE = 300  # clients on the complete graph by default
 MOST_ON_REQUEST = 3_000  # clients on the complete graph on request
-_SECRECY_BITS, _CORRECTNESS_BITS = 40, 30
-_MOST_NEIGHBOURS = 400
+_MOST_DRAWN = MOST_ON_REQUEST // 2  # about as many again draw the device
+_SECRECY, _CORRECTNESS = 2.0**-40, 2.0**-30
+_RARE = 1e-25  # summands below it are bounded, not summed
 
 
 def least_threshold(clients: int, colluders: int) -> int:
@@ -40,19 +45,24 @@ def threshold(clients: int, colluders: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def regular(clients: int, colluders: int, dropouts: int) -> tuple[int, int]:
-    """Neighbours k and threshold t of a random k-regular graph, the least k that does.
+def drawn(clients: int, colluders: int, dropouts: int) -> tuple[int, int]:
+    """Outgoing neighbours h and threshold t where devices draw their own, the least h.
 
-    With tails of the hypergeometric law and union bounds over all clients:
+    Each client draws h of the others; its neighbours are those and whoever drew it, so
+    ``h + binom(n - 1 - h, h / (n - 1))`` of them. Exact tails and union bounds over all
+    clients; *holders* are the client and its neighbours:
 
-    * secrecy: some client has ``2 t - k - 1`` or more colluding neighbours, enough for
-      two survivor lists with t holders each, with probability at most 2**-40;
-    * correctness: some client has fewer than t of its ``k + 1`` holders left when
-      ``dropouts`` clients are gone, with probability at most 2**-30;
-    * connectivity: ``binom(n, 2) q**k <= 2**-40`` with q the share of colluders and
-      dropouts: two gaps of ``k / 2`` such nodes that cut the ring.
+    * secrecy: some client has ``holders + colluding holders >= 2 t``, enough for two
+      survivor lists with t holders each, with probability at most 2**-40;
+    * correctness: some client has fewer than t holders left when ``dropouts`` clients
+      are gone, or refuses its ``2 t`` or more holders, with probability at most 2**-30;
+    * connectivity: honest clients that stay fall into parts that share nothing, with
+      probability at most 2**-40;
+    * terms: ``t > h`` and ``t > colluders``, as every descriptor must have them.
 
-    Own calculation; not a proof for neighbours that clients draw themselves.
+    Own calculation, not a proof; no epsilon against the server is claimed. It takes
+    colluders to draw as everybody does, and neither them nor the dropouts to be chosen
+    by somebody who has seen the graph.
 
     Args:
         clients: Size n of the cohort.
@@ -60,27 +70,27 @@ def regular(clients: int, colluders: int, dropouts: int) -> tuple[int, int]:
         dropouts: Clients that may be lost in the round.
 
     Returns:
-        ``(k, t)``; k is even, each client draws ``k / 2``.
+        ``(h, t)``.
 
     Raises:
-        PlanError: No k below ``n - 1`` and 400 does.
+        PlanError: No h below ``n - 1`` and 1,500 does.
 
-    >>> regular(100, 10, 10)
-    (30, 21)
+    >>> drawn(200, 20, 20)
+    (101, 104)
     """
     if min(colluders, dropouts) < 0 or colluders + dropouts >= clients:
         raise PlanError(
             f"colluders + dropouts = {colluders} + {dropouts}, must be < clients = "
             f"{clients}"
         )
-    for k in range(8, min(clients - 1, _MOST_NEIGHBOURS), 2):
-        t = _regular_threshold(clients, colluders, k)
-        if t <= k and _survives(clients, colluders, dropouts, k, t):
-            return k, t
+    for h in range(1, min(clients - 1, _MOST_DRAWN + 1)):
+        t = _drawn_threshold(clients, colluders, dropouts, h)
+        if t and _split(clients, clients - colluders - dropouts, h) <= _SECRECY:
+            return h, t
     raise PlanError(
         f"clients = {clients}, colluders = {colluders}, dropouts = {dropouts}: no "
-        f"graph of fewer than {_MOST_NEIGHBOURS} neighbours holds; allow for fewer, "
-        "or take the complete graph"
+        f"graph of drawn neighbours holds, up to {_MOST_DRAWN} each; take the complete "
+        f"graph (up to {MOST_ON_REQUEST:,} people on request), or allow for fewer"
     )
 
 
@@ -94,7 +104,7 @@ def draw_neighbours(
     Args:
         me: The device's own number.
         cohort: Distinct numbers, ``me`` among them or not.
-        count: How many to draw, half of k.
+        count: How many to draw, h.
         key: 32 bytes, used once.
 
     Returns:
@@ -142,27 +152,95 @@ def _below(bounds: Sequence[int], words: Sequence[int]) -> list[int]:
     return found
 
 
-def _regular_threshold(clients: int, colluders: int, k: int) -> int:
-    """Least t with ``n P[colluding neighbours >= 2 t - k - 1] <= 2**-40``."""
-    bad = next(
-        count
-        for count in range(k + 2)
-        if clients * _tail(clients, colluders, k, count) <= 2.0**-_SECRECY_BITS
-    )
-    return (k + 1 + bad + 1) // 2
+def _drawn_threshold(clients: int, colluders: int, dropouts: int, h: int) -> int:
+    """Least t that keeps secrecy, correctness and terms of :func:`drawn`, or 0.
+
+    Secrecy asks for a high t, correctness for a low one. Whoever refuses for too many
+    holders breaks secrecy's bound as well: its chance is in ``_SECRECY``.
+    """
+
+    def fails(t: int) -> bool:
+        stay = clients - dropouts
+        lost = stay * _short(clients, dropouts, h, t - 1)  # holds a share of its own
+        if dropouts:
+            lost += dropouts * _short(clients, dropouts - 1, h, t)
+        return lost > _CORRECTNESS - _SECRECY
+
+    def hides(t: int) -> bool:
+        return clients * _surplus(clients, colluders, h, 2 * t - 1) <= _SECRECY
+
+    least = max(h, colluders) + 1
+    if fails(least):
+        return 0
+    end = least + bisect_left(range(least, clients + 1), True, key=fails)
+    if not hides(end - 1):
+        return 0
+    return least + bisect_left(range(least, end - 1), True, key=hides)
 
 
-def _survives(clients: int, colluders: int, dropouts: int, k: int, t: int) -> bool:
-    """Correctness and connectivity, as in :func:`regular`."""
-    short = clients * _tail(clients, dropouts, k, k + 2 - t)
-    cut = math.comb(clients, 2) * ((colluders + dropouts) / clients) ** k
-    return short <= 2.0**-_CORRECTNESS_BITS and cut <= 2.0**-_SECRECY_BITS
+def _short(clients: int, gone: int, h: int, least: int) -> float:
+    """P[fewer than ``least`` neighbours left], ``gone`` of n - 1 others being gone.
+
+    Whom the client draws is hypergeometric. Each other one that is left draws it by a
+    coin of its own.
+    """
+    from scipy.stats import binom  # slow to import; few plans need it
+
+    left = clients - 1 - gone
+    out = np.arange(min(h, left) + 1)
+    came = binom.cdf(least - 1 - out, left - out, h / (clients - 1))
+    return float(_drawn_of(left, clients - 1, h, out) @ came)
 
 
-def _tail(clients: int, marked: int, k: int, least: int) -> float:
-    """P[at least ``least`` of k neighbours are marked], of n - 1 possible ones."""
-    from scipy.stats import (
-        hypergeom,
-    )  # slow to import, and the complete graph needs none
+def _surplus(clients: int, colluders: int, h: int, least: int) -> float:
+    """P[neighbours + colluding neighbours >= ``least``] of an honest client.
 
-    return float(hypergeom.sf(least - 1, clients - 1, marked, k))
+    Over the colluders it draws and those who draw it; what is too rare is bounded.
+    """
+    from scipy.stats import binom
+
+    others, rate = clients - 1, h / (clients - 1)
+    honest = others - colluders
+    out = np.arange(max(0, h - honest), min(h, colluders) + 1)
+    drew = np.arange(colluders + 1)
+    out = out[_drawn_of(colluders, others, h, out) > _RARE]
+    drew = drew[binom.pmf(drew, colluders, rate) > _RARE]
+    chance = _drawn_of(colluders, others, h, out)
+    bad, more = out[:, None], drew[None, :]
+    more_chance = binom.pmf(more, colluders - bad, rate)
+    needed = least - h - bad - 2 * more  # of honest ones who draw it
+    tail = more_chance * binom.sf(needed - 1, honest - h + bad, rate)
+    return float(chance @ tail.sum(axis=1)) + _RARE * (h + colluders + 2)
+
+
+def _drawn_of(marked: int, others: int, h: int, out: Integer) -> Float:
+    """P[``out`` of h drawn are marked]: hypergeometric; scipy's own is far slower."""
+    from scipy.special import gammaln
+
+    def ways(total: int, chosen: Integer) -> Float:
+        found = gammaln(total + 1) - gammaln(chosen + 1) - gammaln(total - chosen + 1)
+        return np.where((chosen >= 0) & (chosen <= total), found, -np.inf)
+
+    every = ways(others, np.array(h))
+    return np.exp(ways(marked, out) + ways(others - marked, h - out) - every)
+
+
+def _split(clients: int, stay: int, h: int) -> float:
+    """Bound on P[some of ``stay`` clients have no edge to the others of them].
+
+    Over all sets of up to half of them: nobody inside draws anybody outside, nor the
+    other way round.
+    """
+    from scipy.special import gammaln
+
+    def none_of(targets: Float) -> Float:  # log P[h draws miss all targets]
+        room = clients - 1 - targets
+        missed = gammaln(room + 1) - gammaln(np.maximum(room - h, 0) + 1)
+        every = gammaln(clients) - gammaln(clients - h)
+        return np.where(room >= h, missed - every, -np.inf)
+
+    size = np.arange(1, stay // 2 + 1, dtype=np.float64)
+    rest = stay - size
+    sets = gammaln(stay + 1) - gammaln(size + 1) - gammaln(rest + 1)
+    terms = sets + size * none_of(rest) + rest * none_of(size)
+    return float(np.exp(terms).sum())

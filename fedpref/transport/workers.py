@@ -45,7 +45,8 @@ def _carry(
 ) -> None:
     context = multiprocessing.get_context("fork")
     numbers = list(endpoints)
-    pipes, processes = [], []
+    pipes: list[tuple[Connection, Mapping[int, Endpoint]]] = []
+    processes = []
     for place in range(min(workers, len(numbers)) or 1):
         mine = {number: endpoints[number] for number in numbers[place::workers]}
         near, far = context.Pipe()

@@ -171,8 +171,11 @@ def test_thumbs_do_not_fit_a_reward_objective(
         ("privacy.clipp=1", 2, "did you mean clip?"),
         ("privacy.target_epsilon=1e-9", 2, "raise target_epsilon"),
         ("privacy.delta=0.5", 2, "could be published outright"),
-        ("privacy.unit=record", 2, "only unit = user"),
-        ("privacy.against=server", 2, "use against = outsider"),
+        ("privacy.colluders=0.8", 2, "nearest plans that work: "),
+        ("cohort.min_survivors=0.5", 2, "the threshold must be >="),
+        ("cohort.q=0.5", 2, "participation = hidden"),
+        ("secagg.mode=masks", 2, "'protocol' or 'sum'"),
+        ("cohort.dropouts=0.1", 2, "did you mean dropout?"),
         ("model.features=4000", 2, "features"),
         ("model.adapter.layers=last:9", 2, "6 layers"),
         ("model.adapter.targets=['nothing']", 2, "nothing"),
@@ -187,6 +190,56 @@ def test_bad_settings(
     assert shown.code == code
     assert needle in shown.err
     assert not (tmp_path / "runs" / "quickstart").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "needle"),
+    [
+        ("privacy.unit=record", "only unit = user"),
+        ("privacy.against=server", "use against = outsider"),
+        ("cohort.participation=hidden", "needs noise = distributed"),
+    ],
+)
+def test_what_a_trusted_server_cannot_do(
+    fedpref, main_job, scenarios, override, needle
+) -> None:
+    shown = fedpref("simulate", scenarios / "central.toml", "--set", override)
+    assert shown.code == 2
+    assert needle in shown.err
+
+
+def test_the_server_is_bound_where_noise_comes_from_devices(
+    fedpref, main_job, scenarios, tmp_path
+) -> None:
+    scenario = scenarios / "hidden_participation.toml"
+    shown = fedpref("simulate", scenario, *SHORT)
+    assert shown.code == 0
+    assert "outsider 1, server 1 (as if run with the protocol" in shown.out
+    assert "sees every update" not in shown.out
+    run = tmp_path / "runs" / "hidden_participation"
+    report = json.loads((run / "report.json").read_text())
+    assert report["masked"] is False
+
+
+def test_the_protocol_runs_in_worker_processes_and_promises_without_as_if(
+    fedpref, main_job, scenarios, tmp_path, monkeypatch
+) -> None:
+    from fedpref.transport import workers
+
+    real, used = workers.forked, []
+
+    def forked(count, prepare):
+        used.append(count)
+        return real(count, prepare)
+
+    monkeypatch.setattr(workers, "forked", forked)
+    shown = fedpref(
+        *("simulate", scenarios / "own_data.toml", *SHORT),
+        *("--set", "privacy.noise=distributed", "--set", "privacy.against=server"),
+    )
+    assert shown.code == 0
+    assert "outsider 8, server 8\n" in shown.out
+    assert len(used) == 1
 
 
 def test_missing_files_and_contradictions(fedpref, scenarios, tmp_path) -> None:

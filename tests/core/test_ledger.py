@@ -105,6 +105,9 @@ class Model:
         p[3] = False
         return True
 
+    def lose(self, run, number) -> bool:
+        return self.release(run, number)  # closed all the same, and stays charged
+
 
 RUNS, NUMBERS = st.sampled_from("abcde"), st.integers(0, 4)
 UNITS = st.sampled_from([Unit.USER, Unit.RECORD])
@@ -150,8 +153,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(run=RUNS, number=NUMBERS)
     def abort(self, run, number):
-        allowed = self.model.charge(run, number, False)
-        self.call(allowed, ledger.abort, run, number, refund=False)
+        lost = self.model.lose(run, number)
+        allowed = not lost and self.model.charge(run, number, False)
+        self.call(allowed or lost, ledger.abort, run, number, refund=False)
         self.charges[run, number] += allowed
 
     @rule(run=RUNS, number=NUMBERS)
@@ -371,7 +375,9 @@ def arrows() -> dict[str, tuple]:
         "unmask twice": (one, unmask(1)),
         "unmask the next before release": (one, unmask(2)),
         "refund after unmasking": (one, abort(1, True)),
-        "abort after unmasking": (one, abort(1, False)),
+        "abort twice after unmasking": ((*one, abort(1, False)), abort(1, False)),
+        "release what was lost": ((*one, abort(1, False)), release(1)),
+        "refund what was lost": ((*one, abort(1, False)), abort(1, True)),
         "abort the next while unmasking": (one, abort(2, True)),
         "release another round": (one, release(2)),
         "release twice": (done, release(1)),
@@ -401,6 +407,20 @@ def test_every_illegal_arrow_is_refused(name) -> None:
     _, book = grow(*before, book=opened())
     with pytest.raises((IntegrityError, InputError)):
         step(book)
+
+
+def test_a_round_that_cannot_be_opened_any_more_stays_charged() -> None:
+    _, book = grow(
+        lambda b: ledger.reserve(b, plan("a", 2)),
+        lambda b: ledger.unmask(b, "a", 1, "d1"),
+        lambda b: ledger.abort(b, "a", 1, refund=False),
+        book=opened(),
+    )
+    account = book.accounts["a"]
+    assert (account.charged, account.released, account.refunded) == (1, 0, 0)
+    assert account.unmasking is None
+    _, book = grow(lambda b: ledger.unmask(b, "a", 2, "d2"), book=book)
+    assert book.accounts["a"].charged == 2
 
 
 def test_a_refunded_round_may_be_tried_again() -> None:

@@ -68,6 +68,8 @@ def few(main_job, root, tmp_path_factory) -> Callable[..., Scenario]:
         "evaluate.every=0",
         "run.seed=7",
         "run.name=few",
+        "data.catalogue=public",
+        "model.features=3",
     ]
 
     def make(*overrides: str) -> Scenario:

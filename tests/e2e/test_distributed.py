@@ -231,7 +231,7 @@ def test_too_many_lost_give_the_round_up_and_release_nothing(few, tmp_path) -> N
         simulate(few("cohort.spare_rounds=1"), tmp_path / "run", carry=road)
     assert caught.value.exit_code == 6
     found = account(tmp_path / "run")
-    assert (found.charged, found.released, found.refunded) == (0, 0, 4)
+    assert (found.charged, found.released, found.refunded) == (0, 0, 2)
     assert not (tmp_path / "run" / "checkpoints" / "state.bin").exists()
 
 

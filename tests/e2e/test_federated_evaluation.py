@@ -18,7 +18,7 @@ from fedpref.store.ledger import Ledger
 SCENARIO = """
 [data]
 source = "people.jsonl"
-catalogue = "shipped"
+catalogue = "public"
 [model]
 base = "minilm"
 features = 4
@@ -27,7 +27,7 @@ name = "bt"
 [privacy]
 unit = "user"
 noise = "distributed"
-target_epsilon = 60.0
+target_epsilon = 8.0
 clip = 2.0
 colluders = 0.0
 [cohort]
@@ -38,11 +38,11 @@ min_survivors = 0.7
 mode = "sum"
 [evaluate]
 baselines = []
-every = 0
+every = 1
 federated = true
 """
-GOOD = ("a short answer", "yes", "on Monday", "the second one", "in the library")
-BAD = ("who knows", "no idea at all", "look it up", "things vary", "ask later")
+GOOD = ("a short answer", "yes", "on Monday")
+BAD = ("who knows", "look it up")
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,10 @@ def files(minilm, tmp_path_factory) -> Path:
     lines = []
     for user in range(14):
         for n in range(7):
-            pair = [str(draw.choice(GOOD)), str(draw.choice(BAD))]
+            pair = [GOOD[n % 3], BAD[n % 2]]
             right = draw.random() < 0.8
             chosen, rejected = pair if right else pair[::-1]
-            line = {"user": f"user {user}", "prompt": f"Question {n} of {user}?"}
+            line = {"user": f"user {user}", "prompt": f"Question {n}?"}
             lines.append(json.dumps(line | {"chosen": chosen, "rejected": rejected}))
     (folder / "people.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "small.toml").write_text(SCENARIO)
@@ -158,11 +158,11 @@ def test_a_record_unit_is_refused(scenario, tmp_path) -> None:
 
 def test_a_budget_without_room_for_it_refuses(scenario, tmp_path) -> None:
     """Two plans of half the cap fit; the evaluation of the second one does not."""
-    bare = scenario("evaluate.federated=false", "privacy.cap=60.0")
+    bare = scenario("evaluate.federated=false", "privacy.cap=8.0")
     ledger = tmp_path / "shared.db"
     simulate(bare, tmp_path / "a", ledger=ledger)
     with pytest.raises(BudgetError):
-        simulate(scenario("privacy.cap=60.0"), tmp_path / "b", ledger=ledger)
+        simulate(scenario("privacy.cap=8.0"), tmp_path / "b", ledger=ledger)
     assert not (tmp_path / "b").exists()
 
 

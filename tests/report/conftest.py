@@ -79,6 +79,24 @@ def plan():
     }
 
 
+DISTRIBUTED = {
+    "noise": "distributed",
+    "against": "server",
+    "epsilon": {"server": 0.9999, "outsider": 0.9999},
+    "accountant": {"server": "comparison+exact", "outsider": "comparison+exact"},
+    "rounds": 10,
+    "spare_rounds": 2,
+    "colluders": 30,
+    "min_survivors": 264,
+    "threshold": 162,
+    "masked": True,
+    "grid_step": 0.013,
+    "share_stddev_grid": 61.25,
+    "inflation": 1.0042,
+}
+"""What a plan has instead where devices add the noise."""
+
+
 def metrics():
     return [
         {
@@ -239,6 +257,20 @@ def make_run(tmp_path):
             value = content() | changes.get(file, {})
             (run / f"{file}.json").write_text(json.dumps(value))
         return run
+
+    return make
+
+
+@pytest.fixture
+def make_distributed(make_run):
+    """A run whose devices added the noise; keywords change its plan."""
+
+    def make(name="distributed", **change):
+        rounds = [
+            line | {"epsilon": dict.fromkeys(("server", "outsider"), spent)}
+            for line, spent in zip(metrics(), SPENT, strict=True)
+        ]
+        return make_run(name, plan=DISTRIBUTED | change, rounds=rounds)
 
     return make
 

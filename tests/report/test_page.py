@@ -78,6 +78,58 @@ def test_a_seeded_run_is_marked_everywhere(make_run):
     assert "With a seed none of it holds." in text
 
 
+def test_distributed_noise_is_finite_against_the_server_too(make_distributed):
+    html = rendered(make_distributed())
+    text = words(html)
+    assert html.count('class="tile good"') == html.count('class="promise good"') == 2
+    assert html.count("is right at most") == 2
+    assert "very update" not in text
+    assert "infinite from the first round" not in text
+    assert "as if run" not in text
+    assert "the dashed line is the target, 1.00" in text
+    assert "even one that lies and has 30 of the devices on its side" in text
+    for name, value in {
+        "Secure sum": "run, with masks",
+        "Spare rounds, paid for": "2",
+        "Bad devices allowed for": "30",
+        "Shares that open a secret": "162",
+        "Least survivors": "264",
+        "One device’s noise, std in grid steps": "61.25",
+        "Sensitivity after rounding, against before": "1.0042",
+        "Chance to contribute": "1",
+        "Epsilon, server": "1.00 (EXACT, by comparison with a Gaussian)",
+    }.items():
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in html, name
+
+
+def test_a_run_without_masks_says_as_if_wherever_it_names_the_server(make_distributed):
+    html = rendered(make_distributed(masked=False))
+    text = words(html)
+    tile = words(html.split("Epsilon against the server")[1].split("</section>")[0])
+    assert "as if run with the protocol" in tile
+    assert "1.00" in tile
+    assert "epsilon 1.00, as if run with the protocol" in text
+    assert html.count('class="tile good"') == html.count('class="promise good"') == 1
+    assert "Protected by nothing in this run" in text
+    assert "not run: no masks" in text
+    assert "were it not for the seed" not in text
+
+
+def test_a_seed_takes_the_figure_against_the_server_away(make_distributed):
+    for masked in (True, False):
+        html = rendered(make_distributed(str(masked), masked=masked, seeded=True))
+        tile = words(html.split("Epsilon against the server")[1].split("</section>")[0])
+        assert "infinite" in tile
+        assert "because of the seed" in tile
+        assert ("and with the protocol" in tile) is not masked
+        assert 'class="tile good"' not in html
+        assert 'class="promise good"' not in html
+
+
+def test_central_noise_has_no_table_of_a_secure_sum(run):
+    assert "Secure sum" not in rendered(run)
+
+
 def test_no_noise_is_infinite(make_run):
     infinite = {"server": "inf", "outsider": "inf"}
     plan = {"noise": "none", "epsilon": infinite, "target_epsilon": None}

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from fedpref.core.types import Noise, Unit
 from fedpref.report.run import read
 from fedpref.report.statement import (
+    AS_IF,
     BARE,
     OWN_LEDGER,
     SEEDED,
@@ -42,6 +44,84 @@ def test_central(run):
     assert found["trusted"]["server"].startswith("every update")
     assert found["mechanism"]["rounds_run"] == found["mechanism"]["rounds_planned"]
     json.dumps(found, allow_nan=False)
+
+
+def test_distributed(make_distributed):
+    found = statement(read(make_distributed()))
+    assert found["summary"] == [
+        OWN_LEDGER,
+        "Against the server, even one that lies and has 30 of the devices on its side: "
+        "epsilon 1.00 at delta 1e-5 per person.",
+        "Against everybody who sees only the released model: epsilon 1.00 at delta "
+        "1e-5 per person.",
+    ]
+    server = found["adversaries"]["server"]
+    assert (server["epsilon"], server["delta"], server["holds"]) == (0.9999, 1e-5, True)
+    assert server["accountant"] == "comparison+exact"
+    assert server["sees"].startswith("masked vectors")
+    assert server["protects"].startswith("secure aggregation that the devices check")
+    assert server["best_guess"] < 0.74
+    text = " ".join(found["assumptions"])
+    assert "at most 30 of the devices in a round are bad" in text
+    assert "at least 264 uploads are in every sum" in text
+    assert "authority that is not the server" in text
+    assert found["trusted"]["server"].startswith("nothing about the answers")
+    assert found["trusted"]["devices"].startswith("all but 30")
+    assert AS_IF not in found["not_protected"]
+    assert found["masked"]
+    assert found["private"]
+    whole = json.dumps(found)
+    assert "every update" not in whole
+    assert not re.search(r"[{}]", " ".join(strings(found)))  # no gap left unfilled
+    mechanism = found["mechanism"]
+    assert (mechanism["colluders"], mechanism["threshold"]) == (30, 162)
+    assert (mechanism["spare_rounds"], mechanism["sampling_prob"]) == (2, 1.0)
+
+
+def strings(value):
+    """Every text in a statement."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        for item in inside:
+            yield from strings(item)
+
+
+def test_without_masks_the_servers_epsilon_is_no_promise(make_distributed):
+    found = statement(read(make_distributed(masked=False)))
+    server, outsider = found["adversaries"]["server"], found["adversaries"]["outsider"]
+    assert found["summary"][1] == (
+        "Against the server, as if run with the protocol, even one that lies and has "
+        "30 of the devices on its side: epsilon 1.00 at delta 1e-5 per person. This "
+        "run summed without masks, so it is a figure for the plan only."
+    )
+    assert (server["epsilon"], server["holds"]) == (0.9999, False)
+    assert server["best_guess"] == 1.0
+    assert server["sees"].startswith("in this run, which summed without masks, every")
+    assert server["protects"].startswith("nothing in this run")
+    assert found["trusted"]["server"].startswith("in this run, every contribution")
+    assert outsider["holds"]
+    assert found["private"]  # to outsiders
+    assert found["not_protected"][0] == AS_IF
+    assert not found["masked"]
+
+
+def test_nothing_is_promised_against_the_server_among_drawn_neighbours(
+    make_distributed,
+):
+    found = statement(
+        read(make_distributed(epsilon={"server": "inf", "outsider": 0.9999}))
+    )
+    assert "nothing is promised (epsilon = infinite)" in found["summary"][1]
+    assert not found["adversaries"]["server"]["holds"]
+    assert found["adversaries"]["outsider"]["holds"]
+
+
+def test_a_seed_takes_both_promises_of_distributed_noise_away(make_distributed):
+    found = statement(read(make_distributed(seeded=True)))
+    assert not any(who["holds"] for who in found["adversaries"].values())
+    assert sum("nothing is promised" in line for line in found["summary"]) == 2
 
 
 def test_a_seed_takes_the_promise_away(make_run):

@@ -28,6 +28,7 @@ from fedpref.rounds.plain import plain
 from fedpref.rounds.server import Noisy, reals, start
 from fedpref.secagg.messages import Invitation, encode_invitation
 from fedpref.simulation.setup import client_gradients, client_statistics
+from fedpref.simulation.training import _left
 from fedpref.transport.in_process import SimulatedDevice, carry
 
 # Pairs and choices right, of people with records; the last one has none.
@@ -190,7 +191,7 @@ def test_distributed_noise_comes_out_as_large_as_is_said(make_plan, bits) -> Non
     low, high = stats.chi2.ppf((1e-6, 1 - 1e-6), size)
     assert low < ratio < high
     assert not low < 4 * ratio < high
-    assert np.array_equal(sums(Noisy(total, 4), plan), noise[:3])
+    assert sums(Noisy(total, 4), plan) == pytest.approx(noise[:3])
 
 
 def test_central_noise_is_that_of_the_plan(make_plan) -> None:
@@ -231,8 +232,8 @@ def test_an_answer_is_within_the_plans_bound(make_plan, quiet, values) -> None:
     plan = make_plan(noise=Noise.DISTRIBUTED, coordinates=9, evaluation=True)
     made = said(plan, saying(values))
     assert squared_norm(made.update) <= plan.sensitivity_squared
-    reals_ = made.update * plan.grid.step * 3**0.5 / plan.spec.clip
-    assert reals_[:3] == pytest.approx(np.clip(values, -1, 1), abs=1e-3)
+    one = plan.spec.clip / 3**0.5 / plan.grid.step
+    assert made.update[:3] == pytest.approx(one * np.clip(values, -1, 1), abs=1)
     assert np.abs(made.update[3:]).max() <= 1  # rounding alone
 
 
@@ -266,6 +267,21 @@ def test_only_the_last_number_evaluates_and_it_never_trains(make_plan) -> None:
     assert not said(plan, saying([1, 1, 1])).failed
     bare = make_plan(noise=Noise.NONE, spare_rounds=2)
     assert said(bare, saying([1, 1, 1]), 5).failed
+
+
+@pytest.mark.parametrize(
+    ("round_", "asked", "left"),
+    [(1, 0, True), (4, 4, True), (5, 4, True), (3, 5, False), (6, 5, False)],
+)
+def test_training_never_takes_the_evaluations_number(
+    make_plan, round_, asked, left
+) -> None:
+    """Five requests may train, lost ones included; the sixth asks something else."""
+    plan = make_plan(noise=Noise.NONE, spare_rounds=2, evaluation=True)
+    journal = SimpleNamespace(
+        next_round=lambda: round_, attempts=lambda: asked, pending=lambda number: None
+    )
+    assert _left(SimpleNamespace(plan=plan), journal) is left
 
 
 def test_a_device_evaluates_once(make_plan) -> None:
