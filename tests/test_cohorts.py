@@ -62,9 +62,9 @@ def test_a_drawn_cohort_is_capped_where_thresholds_end() -> None:
     assert secure(100, 0.1, 0.9, drawn_from=120, complete=True).largest == 120
 
 
-def test_on_drawn_neighbours_each_device_draws_half() -> None:
+def test_on_drawn_neighbours_the_terms_are_those_of_the_protocol() -> None:
     found = secure(1000, 0.1, 0.9, drawn_from=None, complete=False)
-    assert (2 * found.neighbours, found.threshold) == (112, 77)  # secagg.md 1.3
+    assert (found.neighbours, found.threshold) == (209, 263)  # docs/protocol.md
 
 
 def pair_in_one_round(enrolled, expected, least, noise, others):

@@ -150,7 +150,7 @@ def resolve(name: str) -> object:
 
 def test_one_update_names_a_test_for_every_step() -> None:
     text = (DOCS / "one_update.md").read_text(encoding="utf-8")
-    steps = rows(text.split("## What arrives later")[0])
+    steps = rows(text.split("\n## ")[0])
     assert {int(row[0]) for row in steps} == set(range(15))
     for row in steps:
         assert code_in(row[3])[0].startswith("fedpref.")

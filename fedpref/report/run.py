@@ -92,6 +92,11 @@ def _require_honest(run: Path, plan: Plan, rounds: tuple[Round, ...]) -> None:
             f"{where}epsilon.server = {plan.epsilon.server} with noise = "
             f"'{plan.noise}', must be 'inf': the server sees every update{then}"
         )
+    if central and plan.masked:
+        raise InputError(
+            f"{where}masked = true with noise = '{plan.noise}', must be false: only "
+            f"noise from the devices is summed under masks{then}"
+        )
     if plan.noise is Noise.NONE and not math.isinf(plan.epsilon.outsider):
         raise InputError(
             f"{where}epsilon.outsider = {plan.epsilon.outsider} with noise = 'none', "

@@ -210,7 +210,7 @@ def _surplus(clients: int, colluders: int, h: int, least: int) -> float:
     more_chance = binom.pmf(more, colluders - bad, rate)
     needed = least - h - bad - 2 * more  # of honest ones who draw it
     tail = more_chance * binom.sf(needed - 1, honest - h + bad, rate)
-    return float(chance @ tail.sum(axis=1)) + _RARE * (h + colluders + 2)
+    return float(chance @ np.sum(tail, axis=1)) + _RARE * (h + colluders + 2)
 
 
 def _drawn_of(marked: int, others: int, h: int, out: Integer) -> Float:

@@ -60,9 +60,9 @@ def _carry(
         processes.append(process)
     try:
         drive(partial(_send, pipes))
-        for pipe, mine in pipes:
+        for pipe, served in pipes:
             pipe.send_bytes(b"")
-            _count(pipe.recv_bytes(), mine)
+            _count(pipe.recv_bytes(), served)
     finally:
         for pipe, _ in pipes:
             pipe.close()

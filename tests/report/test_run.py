@@ -76,6 +76,7 @@ def test_no_folder(tmp_path):
     [
         ({"epsilon": {"server": 1.0, "outsider": 1.0}}, "the server sees every update"),
         ({"noise": "none"}, "epsilon.outsider = 0.9999 with noise = 'none'"),
+        ({"masked": True}, "masked = true with noise = 'central'"),
         ({"sealed": False}, "only a sealed plan is a claim"),
         ({"rounds": 9}, "10 rounds, the sealed plan allows 9"),
         ({"unit": "household"}, "unit"),
