@@ -43,7 +43,7 @@ def test_values_are_frozen_and_typed(write) -> None:
     assert scenario.run.seed is None
     assert scenario.privacy.unit is Unit.USER
     assert scenario.privacy.noise is Noise.CENTRAL
-    assert scenario.privacy.against is Adversary.OUTSIDER
+    assert scenario.against is Adversary.OUTSIDER
     assert scenario.privacy.target_epsilon == 1.0
     assert scenario.model.adapter.targets == ("query",)
     assert scenario.build_objective().name == "bt"

@@ -90,7 +90,7 @@ def hold_back(
 
     >>> asked = [Record("a", q, ("x", "y"), choice=0) for q in ("p", "q", "p")]
     >>> [[record.prompt for record in part] for part in hold_back(asked)]
-    [['q'], ['p', 'p']]
+    [['p', 'p'], ['q']]
     """
     own = tuple(records)
     questions = sorted({_question(record) for record in own})
