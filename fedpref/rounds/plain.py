@@ -115,8 +115,10 @@ def _acceptable(message: Contribution, attempt: int, plan: PrivacyPlan) -> bool:
     if message.round != attempt:
         return False
     if plan.spec.noise is Noise.DISTRIBUTED:
-        half = 2 ** (plan.spec.word_bits - 1)
-        return bool(np.abs(message.update).max(initial=0) < half)
+        half = 1 << (plan.spec.word_bits - 1)
+        # Not abs(): in int64 the absolute value of -2**63 is itself.
+        low, high = int(message.update.min()), int(message.update.max())
+        return -half < low and high < half
     return squared_norm(message.update) <= plan.sensitivity_squared
 
 

@@ -296,3 +296,16 @@ def test_adam_equals_torch() -> None:
         step, state = ours.update(gradient, state)
         model = model + step
     assert model == pytest.approx(weight.detach().numpy(), rel=1e-12)
+
+
+@pytest.mark.parametrize("entry", [2**23, -(2**23), 2**62, -(2**63)])
+def test_a_readable_share_beyond_its_word_does_not_count(make_plan, entry) -> None:
+    plan = make_plan(noise=Noise.DISTRIBUTED)
+    zero = [lambda vector: np.zeros((1, 3))] * 4
+    alone, _ = one_round(plan, {i: d for i, d in devices(plan, zero).items() if i < 4})
+    forger = devices(plan, zero) | {4: forged(plan, [entry, 0, 0])}
+    state, _ = one_round(plan, forger)
+    assert state.survivors == 3
+    assert np.array_equal(state.model, alone.model)
+    edge = devices(plan, zero) | {4: forged(plan, [1 - 2**23, 2**23 - 1, 0])}
+    assert one_round(plan, edge)[0].survivors == 4
