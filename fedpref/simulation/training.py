@@ -24,7 +24,7 @@ from fedpref.rounds.server import (
 )
 from fedpref.simulation.drawing import cohort
 from fedpref.simulation.dropouts import Unreliable
-from fedpref.simulation.enrolment import Enrolled, enrol
+from fedpref.simulation.enrolment import enrol
 from fedpref.simulation.setup import Setup, client_gradients, client_statistics
 from fedpref.transport.in_process import Carry, Endpoint, SecureDevice, SimulatedDevice
 
@@ -190,6 +190,7 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
         )
     }
     found: Mapping[int, SimulatedDevice | SecureDevice]
+    road: Callable[..., Gather]
     if setup.scenario.masked:
         enrolled = enrol(plan, setup.scenario.run.name, journal.head)
         found = {
@@ -201,11 +202,11 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
             )
             for number in own
         }
-        gather = _masked(setup, enrolled, entropy, journal)
+        road = partial(secure, coordinator=enrolled.coordinator)
     else:
         answered = journal.attempts()
         found = {i: SimulatedDevice(plan, made, answered) for i, made in own.items()}
-        gather = _readable(setup, entropy, journal)
+        road = partial(plain, entropy=entropy)
     rate = setup.scenario.cohort.dropout
     endpoints: Mapping[int, Endpoint] = found
     if rate:
@@ -213,41 +214,14 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
             number: Unreliable(device, number, rate, entropy)
             for number, device in found.items()
         }
+
+    def gather(attempt: int, send: Send) -> Gather:
+        asked = cohort(plan, attempt, entropy=entropy)
+        return road(plan, asked, attempt=attempt, send=send, journal=journal)
+
     return _Devices(
         endpoints, lambda: sum(d.failures > 0 for d in found.values()), gather
     )
-
-
-def _masked(
-    setup: Setup, enrolled: Enrolled, entropy: Entropy, journal: Diary
-) -> Callable[[int, Send], Gather]:
-    def gather(attempt: int, send: Send) -> Gather:
-        return secure(
-            setup.plan,
-            cohort(setup.plan, attempt, entropy=entropy),
-            attempt=attempt,
-            coordinator=enrolled.coordinator,
-            send=send,
-            journal=journal,
-        )
-
-    return gather
-
-
-def _readable(
-    setup: Setup, entropy: Entropy, journal: Diary
-) -> Callable[[int, Send], Gather]:
-    def gather(attempt: int, send: Send) -> Gather:
-        return plain(
-            setup.plan,
-            cohort(setup.plan, attempt, entropy=entropy),
-            attempt=attempt,
-            entropy=entropy,
-            send=send,
-            journal=journal,
-        )
-
-    return gather
 
 
 def describe(state: ServerState, setup: Setup, seconds: float) -> Round:
