@@ -1,0 +1,1 @@
+"""Attacks on what is released, to measure what it gives away."""
