@@ -21,10 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from fedpref.cohorts import exact
 from fedpref.core.currencies import Currency
 from fedpref.core.types import Adversary, Noise, Objective, Participation, Unit
 from fedpref.errors import InputError, ObjectiveError, ScenarioError
 from fedpref.rounds.optimisers import Optimiser, adam, sgd
+from fedpref.stages import Moment
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,10 +44,21 @@ class RunSection(_Section):
 
 
 class DataSection(_Section):
-    """``[data]``: whose preferences, and which texts are public."""
+    """``[data]``: whose preferences, in which words, and which texts are public.
+
+    ``folder`` is written ``from``, which Python reserves: where a set's files lie.
+    """
+
+    model_config = ConfigDict(**_Section.model_config, serialize_by_alias=True)
 
     source: str
+    folder: Annotated[str | None, Field(alias="from")] = None
     catalogue: str | None = None
+    split: Literal[
+        "heldout-v1", "split-1", "split-2", "split-3", "split-4", "split-5"
+    ] = "heldout-v1"
+    records_per_person: Annotated[int, Field(ge=1)] | None = None
+    templates: dict[str, str] | None = None
 
 
 class AdapterSection(_Section):
@@ -164,6 +177,26 @@ class EvaluateSection(_Section):
     federated: bool = False
 
 
+class PersonalSection(_Section):
+    """``[personal]``: how the released model is adapted on a person's own device.
+
+    ``prior`` is the standard deviation of an own weight before any own answer, a public
+    constant. ``moment`` says whether people's devices release how they differ from the
+    common model, which makes a better prior and takes ``share`` of the budget.
+    """
+
+    prior: Positive = 2.5
+    moment: Literal["auto"] | bool = "auto"
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    norm: Positive | None = None
+    k: Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1)]
+    draws: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+EARNS_ITS_BUDGET = 0.75
+"""Least total epsilon at which a released prior was seen to beat a public one."""
+
+
 class Scenario(_Section):
     """One run, checked and frozen."""
 
@@ -176,6 +209,21 @@ class Scenario(_Section):
     secagg: SecaggSection = SecaggSection()
     server: ServerSection = ServerSection()
     evaluate: EvaluateSection = EvaluateSection()
+    personal: PersonalSection | None = None
+
+    @property
+    def moment(self) -> Moment | None:
+        """The release of a prior, if it is asked for or earns its budget."""
+        personal, target = self.personal, self.privacy.target_epsilon
+        if personal is None or personal.moment is False:
+            return None
+        small = target is not None and target < EARNS_ITS_BUDGET
+        if personal.moment == "auto" and (small or self.privacy.unit is not Unit.USER):
+            return None
+        weights = self.model.features
+        usual = personal.prior * weights**0.5 / 2
+        norm = usual if personal.norm is None else personal.norm
+        return Moment(weights, norm, exact(personal.share))
 
     @property
     def against(self) -> Adversary:
@@ -254,6 +302,8 @@ def parse(raw: Mapping[str, Any], *, source: str) -> Scenario:
 def _anchor(data: dict[str, Any], folder: Path) -> None:
     """Make paths absolute, so that the resolved scenario means the same anywhere."""
     source, catalogue = data.get("source"), data.get("catalogue")
+    if isinstance(data.get("from"), str):
+        data["from"] = str(folder / data["from"])
     if isinstance(source, str) and source.endswith(".jsonl"):
         data["source"] = str(folder / source)
     if isinstance(catalogue, str) and catalogue not in ("public", "shipped"):
@@ -315,7 +365,7 @@ def _fields(loc: Iterable[str]) -> list[str]:
             o for o in options if isinstance(o, type) and issubclass(o, BaseModel)
         ]
         model = models[0]
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _toml(values: Mapping[str, Any]) -> Iterable[str]:

@@ -16,7 +16,7 @@ from math import inf, isfinite
 
 from fedpref.cohorts import share_of
 from fedpref.core.accounting import epsilon_of
-from fedpref.core.events import PoissonSkellamSum, SkellamSum
+from fedpref.core.events import Event, PoissonSkellamSum, SkellamSum
 from fedpref.core.types import Adversary, Noise, Unit
 from fedpref.errors import FloorError, PlanError
 from fedpref.plan import PrivacyPlan
@@ -86,13 +86,16 @@ def require_floor(plan: PrivacyPlan, floor: Floor) -> None:
 
 def own_epsilon(plan: PrivacyPlan, floor: Floor) -> float:
     """What the plan costs if the device's own share of people is bad."""
-    event = plan.events[floor.against]
-    if isinstance(event, SkellamSum | PoissonSkellamSum):
-        honest = plan.min_survivors - _bad(plan, floor)
-        if honest < 1:
-            return inf
-        event = replace(event, variance=Fraction(honest * plan.share_variance))
-    return epsilon_of([(event, plan.reserved_rounds)], plan.delta).epsilon
+    honest = plan.min_survivors - _bad(plan, floor)
+    counts: dict[Event, int] = {}
+    for stage in plan.stages:
+        event = stage.events[floor.against]
+        if isinstance(event, SkellamSum | PoissonSkellamSum):
+            if honest < 1:
+                return inf
+            event = replace(event, variance=Fraction(honest * stage.share_variance))
+        counts[event] = counts.get(event, 0) + stage.rounds
+    return epsilon_of(list(counts.items()), plan.delta).epsilon
 
 
 def _bad(plan: PrivacyPlan, floor: Floor) -> int:

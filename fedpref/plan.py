@@ -16,7 +16,7 @@ import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import isqrt, sqrt
+from math import sqrt
 from typing import Any
 
 from fedpref import cohorts, releases
@@ -28,6 +28,7 @@ from fedpref.core.types import Adversary, Grid, Noise, Participation, Relation, 
 from fedpref.errors import PlanError
 from fedpref.plan_problems import problems
 from fedpref.releases import Release, Wanted
+from fedpref.stages import Moment, Purpose, Stage
 
 _COARSE = 1e-3  # PLD grid of the search; an upper bound like any other
 
@@ -58,7 +59,9 @@ class PrivacySpec:
         word_bits: Size of a masked word: 24, or 16 with a rotated vector.
         complete_graph: Whether everybody shares secrets with everybody.
         evaluation: Whether the released model is evaluated on the devices, by one more
-            release of the same event, under the last request number.
+            release of the same event, under the last number.
+        moment: The release of the second moment of people's own offsets, after
+            training and with noise of its own; ``None`` if there is none.
 
     Raises:
         PlanError: Settings that make no sense, all of them at once.
@@ -83,6 +86,7 @@ class PrivacySpec:
     word_bits: int
     complete_graph: bool
     evaluation: bool = False
+    moment: Moment | None = None
 
     def __post_init__(self) -> None:
         if found := list(problems(self)):
@@ -95,8 +99,9 @@ class PrivacySpec:
 
     @property
     def reserved_rounds(self) -> int:
-        """Rounds that are paid for: those that may train, and the evaluation."""
-        return self.training_rounds + int(self.evaluation)
+        """Releases that are paid for: those that may train, and what comes after."""
+        after = int(self.moment is not None) + int(self.evaluation)
+        return self.training_rounds + after
 
     @cached_property
     def counts(self) -> Cohort:
@@ -125,7 +130,7 @@ class PrivacySpec:
         if self.noise is Noise.NONE:
             return PrivacyPlan(self, None)
         assert self.target_epsilon is not None  # __post_init__ refused its absence
-        rate = float(_wanted(self).rate(self.against))
+        rate = float(_wanted(self, self.coordinates).rate(self.against))
         multiplier, _ = calibrate(
             lambda z: _sought(self, z),
             self.target_epsilon,
@@ -172,62 +177,85 @@ class PrivacyPlan:
 
     @property
     def reserved_rounds(self) -> int:
-        """Rounds that are paid for: planned, spare, and the evaluation."""
+        """Releases that are paid for: rounds, spare ones, and what comes after."""
         return self.spec.reserved_rounds
 
     @cached_property
-    def release(self) -> Release:
-        """What one round releases to whom, and on which grid."""
-        return _release(self.spec, self.noise_multiplier)
+    def stages(self) -> tuple[Stage, ...]:
+        """All that is released, in the order of its numbers."""
+        return _stages(self.spec, self.noise_multiplier)
+
+    def stage(self, number: int) -> Stage:
+        """What the release with this number, from 1, is for.
+
+        Raises:
+            PlanError: There is none.
+        """
+        for stage in self.stages:
+            if stage.first <= number <= stage.last:
+                return stage
+        raise PlanError(f"release = {number}, but the plan has {self.reserved_rounds}")
+
+    def require(self, purpose: Purpose) -> Stage:
+        """The stage for ``purpose``.
+
+        Raises:
+            PlanError: It is not planned.
+        """
+        for stage in self.stages:
+            if stage.purpose is purpose:
+                return stage
+        raise PlanError(f"no release of this plan is for {purpose}")
+
+    @property
+    def training(self) -> Stage:
+        """The stage that trains; the properties below are those of its rounds."""
+        return self.stages[0]
 
     @property
     def events(self) -> dict[Adversary, Event]:
         """What one round releases to each adversary."""
-        return dict(self.release.events)
+        return dict(self.training.events)
 
     @property
     def event(self) -> Event:
         """What one round releases to an outsider."""
-        return self.release.events[Adversary.OUTSIDER]
+        return self.training.events[Adversary.OUTSIDER]
 
     @property
     def scale(self) -> Scale | None:
         """Grid and share of distributed noise; ``None`` where there is none."""
-        return self.release.scale
+        return self.training.scale
 
     @property
     def words(self) -> int:
         """Length of what one device sends: padded where it is rotated."""
-        return self.spec.coordinates if self.scale is None else self.scale.coordinates
+        return self.training.words
 
     @property
     def grid(self) -> Grid:
         """The public grid on which units are rounded and noise is drawn."""
-        if self.scale is None:
-            return Grid.for_clip(self.spec.clip)
-        return Grid(self.spec.clip / self.scale.steps)
+        return self.training.grid
 
     @property
     def sensitivity_squared(self) -> int:
         """Squared bound on one unit's contribution, in grid steps."""
-        if self.scale is None:
-            return self.grid.sensitivity_squared(self.spec.clip)
-        return self.scale.limit
+        return self.training.sensitivity_squared
 
     @property
     def noise_variance_grid(self) -> Fraction:
         """Least variance of a round's noise, in squared grid steps; 0 without noise."""
-        return Fraction(getattr(self.event, "variance", 0))
+        return self.training.noise_variance_grid
 
     @property
     def noise_stddev_grid(self) -> int:
         """Its standard deviation in whole steps, rounded down."""
-        return isqrt(int(self.noise_variance_grid))
+        return self.training.noise_stddev_grid
 
     @property
     def share_variance(self) -> int:
         """Variance of one device's share of noise, in squared grid steps."""
-        return 0 if self.scale is None else self.scale.share_variance
+        return self.training.share_variance
 
     @property
     def delta(self) -> float:
@@ -257,11 +285,11 @@ class PrivacyPlan:
         return self.spec.counts.threshold
 
     def spent(self, rounds: int, against: Adversary = Adversary.OUTSIDER) -> Spent:
-        """Price of the first ``rounds`` rounds, against an outsider unless said."""
-        return epsilon_of([(self.release.events[against], rounds)], self.delta)
+        """Price of the releases 1 to ``rounds``, against an outsider unless said."""
+        return epsilon_of(_counts(self.stages, rounds, against), self.delta)
 
     def epsilons(self, rounds: int) -> dict[Adversary, Spent]:
-        """Price of the first ``rounds`` rounds, by adversary."""
+        """Price of the releases 1 to ``rounds``, by adversary."""
         return {who: self.spent(rounds, who) for who in Adversary}
 
     @cached_property
@@ -275,21 +303,34 @@ class PrivacyPlan:
         """The plan's defining values, exact, as JSON types."""
         multiplier = self.noise_multiplier
         return {
-            "format": 2,
-            "spec": {key: _exact(value) for key, value in asdict(self.spec).items()},
+            "format": 3,
+            "spec": _exact(asdict(self.spec)),
             "relation": self.relation,
             "noise_multiplier": _exact(multiplier),
-            "grid_step": repr(self.grid.step),
-            "sensitivity_squared": self.sensitivity_squared,
-            "noise_variance_grid": str(self.noise_variance_grid),
-            "share_variance": self.share_variance,
             "counts": asdict(self.spec.counts),
-            "scale": None if self.scale is None else asdict(self.scale),
+            "stages": [_sealed(stage) for stage in self.stages],
         }
+
+
+def _sealed(stage: Stage) -> dict[str, Any]:
+    return {
+        "purpose": stage.purpose,
+        "first": stage.first,
+        "rounds": stage.rounds,
+        "coordinates": stage.coordinates,
+        "multiplier": _exact(stage.multiplier),
+        "grid_step": repr(stage.grid.step),
+        "sensitivity_squared": stage.sensitivity_squared,
+        "noise_variance_grid": str(stage.noise_variance_grid),
+        "share_variance": stage.share_variance,
+        "scale": None if stage.scale is None else asdict(stage.scale),
+    }
 
 
 def _exact(value: Any) -> Any:
     """A float as its shortest decimal, a fraction as two integers."""
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
     if isinstance(value, Fraction):
         return str(value)
     return repr(value) if isinstance(value, float) else value
@@ -299,34 +340,72 @@ def _delta(spec: PrivacySpec) -> float:
     return spec.delta or min(1e-5, 1 / (10 * spec.units * spec.units_per_client))
 
 
-def _wanted(spec: PrivacySpec) -> Wanted:
+def _wanted(spec: PrivacySpec, coordinates: int) -> Wanted:
     return Wanted(
         unit=spec.unit,
         participation=spec.participation,
         enrolled=spec.units,
         cohort=spec.counts,
         sampling_prob=spec.sampling_prob,
-        coordinates=spec.coordinates,
+        coordinates=coordinates,
         units_per_client=spec.units_per_client,
         word_bits=spec.word_bits,
     )
 
 
-def _release(spec: PrivacySpec, multiplier: Fraction | None) -> Release:
-    wanted = _wanted(spec)
+def _stages(
+    spec: PrivacySpec, multiplier: Fraction | None, *, seeking: bool = False
+) -> tuple[Stage, ...]:
+    """All stages, given the noise multiplier of training."""
+    purposes = [(Purpose.TRAINING, spec.training_rounds, multiplier, spec.coordinates)]
+    if spec.moment is not None:
+        others = spec.training_rounds + int(spec.evaluation)
+        own = multiplier and spec.moment.multiplier(multiplier, others)
+        size = max(spec.moment.size, spec.coordinates)  # the model has to fit as well
+        purposes.append((Purpose.MOMENT, 1, own, size))
+    if spec.evaluation:
+        purposes.append((Purpose.EVALUATION, 1, multiplier, spec.coordinates))
+    stages, first = [], 1
+    for purpose, rounds, noise, size in purposes:
+        release = _release(spec, noise, size, seeking=seeking)
+        stage = Stage(purpose, first, rounds, size, spec.clip, noise, release)
+        stages.append(stage)
+        first += rounds
+    return tuple(stages)
+
+
+def _release(
+    spec: PrivacySpec, multiplier: Fraction | None, coordinates: int, *, seeking: bool
+) -> Release:
+    wanted = _wanted(spec, coordinates)
     if multiplier is None:
         return releases.bare(wanted)
     if spec.noise is Noise.DISTRIBUTED:
-        return releases.distributed(wanted, multiplier)
+        try:
+            return releases.distributed(wanted, multiplier)
+        except PlanError:
+            if not seeking:
+                raise
+            return releases.ideal(wanted, multiplier)
     square = Grid.for_clip(spec.clip).sensitivity_squared(spec.clip)
     return releases.central(wanted, multiplier, square)
 
 
+def _counts(
+    stages: tuple[Stage, ...], rounds: int, against: Adversary
+) -> list[tuple[Event, int]]:
+    """Events of the releases 1 to ``rounds``; equal ones are counted together."""
+    counts: dict[Event, int] = {}
+    for stage in stages:
+        done = min(stage.rounds, rounds - stage.first + 1)
+        if done > 0:
+            event = stage.events[against]
+            counts[event] = counts.get(event, 0) + done
+    return list(counts.items())
+
+
 def _sought(spec: PrivacySpec, multiplier: Fraction) -> Spent:
     """Price of the whole plan, on a coarse grid of losses."""
-    try:
-        found = _release(spec, multiplier)
-    except PlanError:
-        found = releases.ideal(_wanted(spec), multiplier)
-    counts = [(found.events[spec.against], spec.reserved_rounds)]
+    stages = _stages(spec, multiplier, seeking=True)
+    counts = _counts(stages, spec.reserved_rounds, spec.against)
     return epsilon_of(counts, _delta(spec), interval=_COARSE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.secagg.neighbours import MOST_ON_REQUEST
+from fedpref.stages import Moment
 
 if TYPE_CHECKING:
     from fedpref.plan import PrivacySpec
@@ -29,6 +30,8 @@ def problems(spec: "PrivacySpec") -> Iterator[str]:
     yield from _target(spec)
     if spec.evaluation:
         yield from _evaluation(spec)
+    if spec.moment is not None:
+        yield from _moment(spec, spec.moment)
     if spec.noise is Noise.DISTRIBUTED:
         yield from _distributed(spec)
     else:
@@ -53,11 +56,21 @@ def _wrong_types(spec: "PrivacySpec") -> list[str]:
         "complete_graph": bool,
         "evaluation": bool,
     }
-    return [
+    found = [
         f"{name} = {getattr(spec, name)!r}, must be of type {kind.__name__}"
         for name, kind in wanted.items()
         if type(getattr(spec, name)) is not kind
     ]
+    return found + _wrong_moment(spec.moment)
+
+
+def _wrong_moment(moment: object) -> list[str]:
+    if moment is None:
+        return []
+    if type(moment) is not Moment:
+        return [f"moment = {moment!r}, must be of type Moment"]
+    right = type(moment.weights) is int and type(moment.share) is Fraction
+    return [] if right else [f"moment = {moment}: weights must be int, share Fraction"]
 
 
 def _sizes(spec: "PrivacySpec") -> Iterator[str]:
@@ -120,6 +133,26 @@ def _evaluation(spec: "PrivacySpec") -> Iterator[str]:
         yield (
             f"coordinates = {spec.coordinates}, must be >= {STATISTICS} with "
             "evaluation = true: its statistics travel in the first of them"
+        )
+
+
+def _moment(spec: "PrivacySpec", moment: Moment) -> Iterator[str]:
+    if spec.unit is not Unit.USER:
+        yield (
+            f"moment with unit = {spec.unit}: an offset is made of all records of a "
+            "person and bounded per user; use unit = user or personal.moment = false"
+        )
+    if not 1 <= moment.weights <= spec.coordinates:
+        yield (
+            f"moment.weights = {moment.weights}, must be >= 1 and <= coordinates = "
+            f"{spec.coordinates}"
+        )
+    if not (isfinite(moment.norm) and moment.norm > 0):
+        yield f"moment.norm = {moment.norm}, must be positive and finite"
+    if not 0 < moment.share < 1:
+        yield (
+            f"moment.share = {float(moment.share):g}, must be > 0 and < 1: the rest of "
+            "the budget trains"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from fedpref.core.types import Record
 from fedpref.data import assets
@@ -18,6 +19,10 @@ from fedpref.models.bases import Base, base_from
 from fedpref.models.reward import RewardModel, public_features
 
 ROOT = Path(__file__).parent.parent
+
+# A busy machine is no failure; what is slow shows in --durations.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 def _asset(name: str) -> Path:

@@ -18,6 +18,7 @@ from fedpref.core.events import (
 from fedpref.core.types import Adversary, Noise, Participation, Relation, Unit
 from fedpref.errors import PlanError
 from fedpref.plan import PrivacyPlan, PrivacySpec
+from fedpref.stages import Moment
 
 SERVER, OUT = Adversary.SERVER, Adversary.OUTSIDER
 
@@ -304,6 +305,7 @@ CHANGES = {
     "word_bits": {"word_bits": 16},
     "complete_graph": {"complete_graph": False, "against": OUT},
     "evaluation": {"evaluation": True},
+    "moment": {"moment": Moment(16, 5.0, Fraction(1, 2))},
 }
 
 
@@ -318,10 +320,11 @@ def test_every_setting_changes_the_digest() -> None:
 
 def test_what_is_sealed_is_exact_and_plain(plan) -> None:
     sealed = json.loads(json.dumps(plan.sealed()))
-    assert sealed["format"] == 2
-    assert float(sealed["grid_step"]) == plan.grid.step
-    assert Fraction(sealed["noise_variance_grid"]) == plan.noise_variance_grid
-    assert sealed["share_variance"] == plan.share_variance
+    assert sealed["format"] == 3
+    stage = sealed["stages"][0]
+    assert float(stage["grid_step"]) == plan.grid.step
+    assert Fraction(stage["noise_variance_grid"]) == plan.noise_variance_grid
+    assert stage["share_variance"] == plan.share_variance
     assert sealed["counts"]["threshold"] == plan.threshold
     assert sqrt(float(plan.noise_variance_grid)) >= plan.noise_stddev_grid
 

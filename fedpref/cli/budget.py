@@ -168,7 +168,7 @@ def verify(
 ) -> None:
     """Recompute the chain and every epsilon from the rows."""
     rows, book = _open(source)
-    from fedpref.report import budget, budget_rows
+    from fedpref.report import budget, budget_rows, budget_runs
 
     if head is not None:
         budget_rows.check_head(rows, head)
@@ -183,7 +183,7 @@ def verify(
             "rows": len(rows),
             "head": budget.head_text(book),
             "head_checked": head is not None,
-            "units": {unit.value: budget.runs(book, unit) for unit in book.caps},
+            "units": {unit.value: budget_runs.runs(book, unit) for unit in book.caps},
         }
         if opinions is not None:
             found["cross_check"] = [vars(opinion) for opinion in opinions]
@@ -254,7 +254,7 @@ def close(
             raise InputError(f"--run {name}: not in {path}")
         ledger.append(lambda book: core.close(book, name))
         account = ledger.book.accounts[name]
-        held = ledger.book.held(account)
+        held = sum(ledger.book.held(account))
     typer.echo(f"closed after round {account.charged}; {held} rounds count")
 
 

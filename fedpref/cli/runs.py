@@ -69,6 +69,14 @@ def compare(
 def score(
     run: Run,
     file: Annotated[Path, typer.Argument(help="JSON Lines: records, or texts.")],
+    personal: Annotated[
+        bool,
+        typer.Option("--personal", help="With your own offset (fedpref personalise)."),
+    ] = False,
+    offset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your offset, if it lies elsewhere."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score your own texts or choices with a trained model.
@@ -79,8 +87,10 @@ def score(
     """
     texts, records = _inputs(file)
     from fedpref.simulation import load_reward
+    from fedpref.simulation.home import load_personal
 
-    reward = load_reward(run)
+    own = personal or offset is not None
+    reward = load_personal(run, offset) if own else load_reward(run)
     rows = [{"item": i, "score": s} for i, s in enumerate(reward.score(texts), 1)]
     scores = iter(reward.score([text for record in records for text in record.texts]))
     for item, record in enumerate(records, 1):
@@ -97,6 +107,43 @@ def score(
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in names))
     Console().print(table)
+
+
+def personalise(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="JSON Lines: your own choices.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your offset. Default: in the run folder."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt a trained model to you from a few of your own choices, on this machine.
+
+    Nothing is sent. The offset that is written is a summary of your answers: it is
+    readable by you alone, keep it so. Then: fedpref score RUN FILE --personal.
+    """
+    from fedpref.simulation.home import personalise as adapt
+
+    found, path = adapt(run, file, out)
+    if as_json:
+        names = ("answers", "disagreements", "common", "own")
+        values = {name: getattr(found, name) for name in names}
+        typer.echo(json.dumps({**values, "offset": str(path)}))
+        return
+    typer.echo(f"own answers: {found.answers}")
+    if found.disagreements:
+        typer.echo(
+            f"questions answered in two ways: {found.disagreements}; all answers count"
+        )
+    if found.common is not None and found.own is not None:
+        typer.echo(
+            "pairs of your own answers in the right order, each answer left out in "
+            f"turn: {found.common:.0%} by the common model, {found.own:.0%} by one "
+            "adapted to your other answers"
+        )
+    typer.echo(f"offset, private to you: {path}")
+    typer.echo(f"next: fedpref score {run} FILE --personal")
 
 
 def _inputs(file: Path) -> tuple[list[str], tuple[Record, ...]]:

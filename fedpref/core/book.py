@@ -7,7 +7,7 @@ only, and never a round that was charged. Does not decide which row may follow
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf
 
@@ -18,25 +18,47 @@ from fedpref.core.types import Adversary, Unit
 from fedpref.errors import BudgetError
 
 Counts = Sequence[tuple[Event, int]]
+Used = Sequence[int]
 
 
 @dataclass(frozen=True)
 class Account:
     """A reserved plan and how far its rounds have come, one after the other.
 
-    Rounds 1 to ``charged`` were unmasked, or aborted when it was too late for a refund.
-    ``unmasking`` is the digest of what the last of them is about to release, until it
-    is released; ``released`` is the last round that was, ``output`` the digest of what
-    came out of it. After ``closed`` there is no further round.
+    ``used`` says how many rounds of each part were charged: unmasked, or aborted when
+    it was too late for a refund. ``charged`` is the number of the last of them; what it
+    has passed without a charge was skipped and is never used. ``unmasking`` is the
+    digest of what that round is about to release, until it is released; ``released`` is
+    the last round that was, ``output`` the digest of what came out of it. After
+    ``closed`` there is no further round.
     """
 
     reservation: Reservation
+    used: tuple[int, ...]
     charged: int = 0
     released: int = 0
     unmasking: str | None = None
     refunded: int = 0
     closed: bool = False
     output: str | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Rounds that were passed without a charge."""
+        return self.charged - sum(self.used)
+
+    def may_follow(self, number: int) -> bool:
+        """Whether ``number`` is the next round, or the first one of a later part."""
+        plan = self.reservation
+        if number == self.charged + 1:
+            return number <= plan.rounds
+        return number > self.charged and number in plan.firsts
+
+    def with_charge(self, number: int) -> "Account":
+        """After the charge of a round that may follow."""
+        used = list(self.used)
+        used[self.reservation.position(number)] += 1
+        return replace(self, charged=number, used=tuple(used))
 
 
 @dataclass(frozen=True)
@@ -52,11 +74,12 @@ class Book:
         """Every plan about ``unit``, in the order of reservation."""
         return [a for a in self.accounts.values() if a.reservation.unit is unit]
 
-    def held(self, account: Account) -> int:
-        """Rounds that count against the cap, whether they happened or not."""
+    def held(self, account: Account) -> tuple[int, ...]:
+        """Rounds of each part that count against the cap, happened or not."""
         adaptive = self.caps[account.reservation.unit].currency.adaptive
         early = account.closed and adaptive
-        return account.charged if early else account.reservation.rounds
+        parts = account.reservation.parts
+        return account.used if early else tuple(part.rounds for part in parts)
 
     def claimed(self, unit: Unit, adversary: Adversary) -> float:
         """Price of all sealed plans, whole."""
@@ -64,7 +87,7 @@ class Book:
 
     def spent(self, unit: Unit, adversary: Adversary) -> float:
         """Price of the rounds that were charged so far."""
-        return self._total(unit, adversary, [(a, a.charged) for a in self.of(unit)])
+        return self._total(unit, adversary, [(a, a.used) for a in self.of(unit)])
 
     def promised(self, unit: Unit, adversary: Adversary) -> float:
         """What may be claimed: in an adaptive currency the cap, which was fixed."""
@@ -92,21 +115,25 @@ class Book:
 
     def counts(self, unit: Unit) -> Counts:
         """Every event against the cap's adversary, with the rounds that are held."""
-        against = self.caps[unit].against
-        plans = self.of(unit)
-        return [(a.reservation.per_round[against], self.held(a)) for a in plans]
+        held = [(a, self.held(a)) for a in self.of(unit)]
+        return _flat(held, self.caps[unit].against)
 
     def _total(
-        self, unit: Unit, who: Adversary, rounds: Sequence[tuple[Account, int]]
+        self, unit: Unit, who: Adversary, rounds: Sequence[tuple[Account, Used]]
     ) -> float:
         cap = self.caps.get(unit)
         if cap is None or not cap.currency.adaptive:
-            return sum(a.reservation.epsilon(who, count) for a, count in rounds)
+            return sum(a.reservation.epsilon(who, used) for a, used in rounds)
         if who is not cap.against and who is Adversary.SERVER:
             # Nothing bounds in advance what choices by results show to the server.
-            return inf if any(count for _, count in rounds) else 0.0
-        counts = [(a.reservation.per_round[cap.against], n) for a, n in rounds]
+            return inf if any(any(used) for _, used in rounds) else 0.0
+        counts = _flat(rounds, cap.against)
         return currencies.price(cap.currency, taken(cap, counts), cap.delta)
+
+
+def _flat(rounds: Sequence[tuple[Account, Used]], who: Adversary) -> Counts:
+    """The events of several plans in one list."""
+    return [pair for a, used in rounds for pair in a.reservation.counts(who, used)]
 
 
 def room(cap: Cap) -> float:
@@ -156,7 +183,7 @@ def _check_epsilon(book: Book, plan: Reservation) -> None:
 
 def _check_size(book: Book, plan: Reservation) -> None:
     cap, before = book.caps[plan.unit], book.counts(plan.unit)
-    together = [*before, (plan.per_round[cap.against], plan.rounds)]
+    together = [*before, *plan.counts(cap.against)]
     had, total, most = taken(cap, before), taken(cap, together), room(cap)
     if total > most:
         raise BudgetError(

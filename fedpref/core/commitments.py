@@ -108,6 +108,11 @@ def check(
     """
     if not 0 <= index < count:
         raise IntegrityError(f"index = {index}, must be >= 0 and < {count} leaves")
+    # Else a byte could move from one of two neighbours to the other unnoticed.
+    if any(len(part) != DIGEST_BYTES for part in (leaf, *path)):
+        raise IntegrityError(
+            f"leaf {index}: it or a step of its path is not {DIGEST_BYTES} bytes long"
+        )
     node, place, width, used = leaf, index, count, 0
     while width > 1:
         if place ^ 1 < width:

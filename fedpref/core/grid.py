@@ -71,7 +71,7 @@ def round_units(units: BoundedRows, grid: Grid, limit: int, *, key: bytes) -> In
     """Round each unit at random to ``grid``, within a bound on its integer norm.
 
     A coordinate goes to one of its two neighbours with the chances that keep its mean
-    (to 2**-32 of a step). A row whose squared norm exceeds ``limit`` is drawn again, at
+    (to 2**-31 of a step). A row whose squared norm exceeds ``limit`` is drawn again, at
     most ``REDRAWS`` times, and then truncated toward zero.
 
     Args:
@@ -115,6 +115,7 @@ def squared_norm(row: Integer) -> int:
     >>> squared_norm(np.array([3 * 2**40, 4 * 2**40])) == 25 * 2**80
     True
     """
+    row = row.astype(np.int64, copy=False)  # a narrower dot product would wrap
     # Not abs(): in int64 the absolute value of -2**63 is itself.
     largest = max(int(row.max(initial=0)), -int(row.min(initial=0)))
     if largest * largest * max(1, row.size) < 2**63:

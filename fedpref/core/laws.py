@@ -155,7 +155,10 @@ def _table(weights: list[int]) -> Table:
     above = [(1 << _BITS) - threshold for threshold in reversed(below)]
     packed = b"".join(t.to_bytes(_BITS // 8, "little") for t in below + above)
     low, high = np.frombuffer(packed, "<u8").astype(np.uint64).reshape(-1, 2).T.copy()
-    return Table(high, low, _guide(high, low, len(below)))
+    guide = _guide(high, low, len(below))
+    for array in (high, low, guide):
+        array.flags.writeable = False  # every later draw of this law reads them
+    return Table(high, low, guide)
 
 
 def _guide(high: Words, low: Words, largest: int) -> NDArray[np.int32]:

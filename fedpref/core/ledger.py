@@ -6,7 +6,8 @@ or what became of a round of that plan:
     RESERVED -> UNMASKING -> RELEASED
         \\-> ABORTED
 
-or that the plan ended before its last round (CLOSED).
+or that the plan ended before its last round (CLOSED). A plan has parts, releases of one
+kind each; what is left of a part may be skipped, never a round in its middle.
 
 Guarantees: a plan that does not fit under the cap is refused before any row is written;
 a round moves along the arrows only, once; epsilons are derived from the events in the
@@ -107,11 +108,12 @@ def unmask(book: Book, run: str, round_: int, digest: str) -> Row:
     Args:
         book: The state so far.
         run: A reserved run.
-        round_: The one after the last that was charged, within the plan.
+        round_: The one after the last that was charged, or the first of a later part
+            of the plan; what lies between is skipped for good and stays reserved.
         digest: Of what is about to be released; a resumed round must match it.
 
     Raises:
-        IntegrityError: The round is not the next one, or the last one is still open.
+        IntegrityError: The round may not follow, or the last one is still open.
     """
     _check_next(book, run, round_)
     return _next(book, Kind.UNMASKING, _round_json(run, round_, digest))
@@ -135,8 +137,8 @@ def abort(book: Book, run: str, round_: int, *, refund: bool) -> Row:
     Args:
         book: The state so far.
         run: A reserved run.
-        round_: The next round; or, without a refund, the one that was unmasked and
-            whose sum can no longer be opened.
+        round_: One that may follow, as for ``unmask``; or, without a refund, the one
+            that was unmasked and whose sum can no longer be opened.
         refund: True only if nothing can have been learned: nothing was unmasked and,
             in modes without masks, no upload was received. The round may then be tried
             again; otherwise it counts as charged.
@@ -155,17 +157,18 @@ def abort(book: Book, run: str, round_: int, *, refund: bool) -> Row:
 def close(book: Book, run: str) -> Row:
     """The row that ends a plan before its last round.
 
-    In an adaptive currency the rounds that were not charged are free again. With sealed
-    plans nothing is: whether to stop may have been decided by what was seen.
+    In an adaptive currency the rounds that were not charged are free again, skipped
+    ones too. With sealed plans nothing is: whether to stop may have been decided by
+    what was seen.
 
     Raises:
-        IntegrityError: The run was never reserved, is closed already, is finished, or
-            has a round that was unmasked and not released.
+        IntegrityError: The run was never reserved, is closed already, has charged every
+            round, or has one that was unmasked and not released.
     """
     account = _account(book, run)
     _check_open(account, run)
-    if account.charged == account.reservation.rounds:
-        raise IntegrityError(f"run {run}: its last round is charged, nothing to close")
+    if sum(account.used) == account.reservation.rounds:
+        raise IntegrityError(f"run {run}: every round is charged, nothing to close")
     return _next(book, Kind.CLOSED, {"run": run})
 
 
@@ -208,7 +211,7 @@ def _apply(book: Book, row: Row) -> Book:
     elif row.kind is Kind.RESERVED:
         plan = reservation_from(body)
         _same(_reservation_row(book, plan), row)
-        accounts[plan.run] = Account(plan)
+        accounts[plan.run] = Account(plan, used=(0,) * len(plan.parts))
     else:
         account = _account(book, body["run"])
         accounts[body["run"]] = _step(book, account, row, body)
@@ -248,14 +251,16 @@ def _step(book: Book, account: Account, row: Row, body: Mapping[str, Any]) -> Ac
         digest = _typed(body, "digest", str)
     if row.kind is Kind.UNMASKING:
         _same(unmask(book, run, number, digest), row)
-        return replace(account, charged=number, unmasking=digest)
+        return replace(account.with_charge(number), unmasking=digest)
     if row.kind is Kind.RELEASED:
         _same(release(book, run, number, digest), row)
         return replace(account, unmasking=None, released=number, output=digest)
     _same(abort(book, run, number, refund=refund), row)
     if refund:
         return replace(account, refunded=account.refunded + 1)
-    return replace(account, charged=number, unmasking=None)
+    if account.unmasking is not None:
+        return replace(account, unmasking=None)
+    return account.with_charge(number)
 
 
 def _typed(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
@@ -280,12 +285,12 @@ def _account(book: Book, run: str) -> Account:
 def _check_next(book: Book, run: str, round_: int) -> None:
     account = _account(book, run)
     _check_open(account, run)
-    if round_ != account.charged + 1:
+    if not account.may_follow(round_):
         raise IntegrityError(
-            f"run {run}: round {round_} is not the next one, {account.charged} charged"
+            f"run {run}: round {round_} may not follow, the last one charged is "
+            f"{account.charged} of {account.reservation.rounds}; it must be the next "
+            "one, or the first of a later part of the sealed plan"
         )
-    if round_ > account.reservation.rounds:
-        raise IntegrityError(f"run {run}: round {round_} is not in the sealed plan")
 
 
 def _check_open(account: Account, run: str) -> None:

@@ -20,6 +20,10 @@ from fedpref.core.entropy import uniform_words
 from fedpref.core.laws import DISTANCE, draw, gaussian_table, skellam_table
 from fedpref.core.types import BoundedSum, Float, Integer
 
+# A float64 of 14 standard deviations then still has digits below the point. Beyond, the
+# last digits of the sum would come out bare.
+_MOST_STDDEV = 2**46
+
 
 def stddev_steps(sensitivity_squared: int, noise_multiplier: Fraction) -> int:
     """Smallest whole number of steps that is at least multiplier times sensitivity.
@@ -47,11 +51,17 @@ def add_gaussian(
         Noisy sum in grid steps.
 
     Raises:
-        ValueError: The multiplier is not positive.
+        ValueError: The multiplier is not positive, or the noise would have more than
+            2**46 steps, too many for float64 to reach the last one.
     """
     if noise_multiplier <= 0:
         raise ValueError(f"noise_multiplier = {noise_multiplier}, must be > 0")
     stddev = stddev_steps(bounded.sensitivity_squared, noise_multiplier)
+    if stddev > _MOST_STDDEV:
+        raise ValueError(
+            f"stddev = {float(stddev):.4g} steps, must be <= 2**46; take a coarser "
+            "grid or a smaller noise_multiplier"
+        )
     noise = np.rint(stddev * standard_normal(bounded.total.size, key=key))
     return bounded.total + noise.astype(np.int64)
 

@@ -71,7 +71,9 @@ def rotate_back(vector: Float, *, coordinates: int, seed: bytes) -> Float:
 def _signs(size: int, seed: bytes) -> Float:
     """Plus and minus one, ``[size]``, from the bits of the seed's keystream."""
     words = uniform_words(-(-size // 64), key=seed)
-    bits = np.unpackbits(words.view(np.uint8))[:size]
+    # Everybody must get the same signs, whatever the byte order of the machine.
+    octets = words.astype("<u8", copy=False).view(np.uint8)
+    bits = np.unpackbits(octets)[:size]
     return 1.0 - 2.0 * bits.astype(np.float64)
 
 

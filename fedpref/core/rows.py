@@ -6,10 +6,12 @@ says which rows may follow which.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any
 
 from fedpref.core.accounting import epsilon_of
@@ -17,7 +19,7 @@ from fedpref.core.currencies import SEALED, Currency
 from fedpref.core.events import Event, from_json, to_json
 from fedpref.core.types import Adversary, Relation, Unit
 
-SCHEMA = 2
+SCHEMA = 3
 GENESIS = bytes(32)
 
 
@@ -61,25 +63,60 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Releases of one kind in a sealed plan, and what one of them is to whom."""
+
+    rounds: int
+    per_round: Mapping[Adversary, Event]
+
+
+@dataclass(frozen=True)
 class Reservation:
     """A sealed plan: everything that it will release, by adversary, and its delta.
 
-    ``seeded``: its noise can be drawn again by whoever knows the seed.
+    Releases are numbered from 1 through the parts in their order. ``seeded``: its noise
+    can be drawn again by whoever knows the seed.
     """
 
     run: str
     plan: str
     unit: Unit
     relation: Relation
-    rounds: int
-    per_round: Mapping[Adversary, Event]
+    parts: tuple[Part, ...]
     delta: float
     seeded: bool = False
 
-    def epsilon(self, adversary: Adversary, rounds: int | None = None) -> float:
-        """Price of ``rounds`` rounds (all by default) against ``adversary``."""
-        count = self.rounds if rounds is None else rounds
-        return epsilon_of(((self.per_round[adversary], count),), self.delta).epsilon
+    @property
+    def rounds(self) -> int:
+        """Releases of all parts, which is the last number."""
+        return sum(part.rounds for part in self.parts)
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The number of the first release of each part."""
+        before = accumulate((part.rounds for part in self.parts), initial=0)
+        return tuple(number + 1 for number in before)[:-1]
+
+    def position(self, number: int) -> int:
+        """Which part release ``number`` belongs to, counted from 0."""
+        return bisect_right(self.firsts, number) - 1
+
+    def counts(
+        self, adversary: Adversary, used: Sequence[int] | None = None
+    ) -> list[tuple[Event, int]]:
+        """What ``adversary`` sees of each part, and how often it happens.
+
+        Args:
+            adversary: Who sees it.
+            used: Releases of each part; all of them by default.
+        """
+        often = [part.rounds for part in self.parts] if used is None else used
+        seen = [part.per_round[adversary] for part in self.parts]
+        return list(zip(seen, often, strict=True))
+
+    def epsilon(self, adversary: Adversary, used: Sequence[int] | None = None) -> float:
+        """Price against ``adversary`` of ``counts``, composed together."""
+        return epsilon_of(self.counts(adversary, used), self.delta).epsilon
 
 
 def next_row(seq: int, head: bytes, kind: Kind, body: Mapping[str, Any]) -> Row:
@@ -143,31 +180,41 @@ def reservation_json(plan: Reservation) -> dict[str, Any]:
         "plan": plan.plan,
         "unit": plan.unit,
         "relation": plan.relation,
-        "rounds": plan.rounds,
-        "per_round": {str(who): to_json(e) for who, e in plan.per_round.items()},
+        "parts": [_part_json(part) for part in plan.parts],
         "delta": _number(plan.delta),
         "seeded": plan.seeded,
     }
 
 
+def _part_json(part: Part) -> dict[str, Any]:
+    seen = {str(who): to_json(event) for who, event in part.per_round.items()}
+    return {"rounds": part.rounds, "per_round": seen}
+
+
 def reservation_from(body: Mapping[str, Any]) -> Reservation:
     """The plan in a body; errors as for a cap."""
-    per_round = {Adversary(k): from_json(v) for k, v in body["per_round"].items()}
     plan = Reservation(
         str(body["run"]),
         str(body["plan"]),
         Unit(body["unit"]),
         Relation(body["relation"]),
-        int(body["rounds"]),
-        per_round,
+        tuple(_part_from(part) for part in body["parts"]),
         float(body["delta"]),
         body["seeded"],
     )
     if type(plan.seeded) is not bool:
         raise TypeError("seeded is neither true nor false")
-    events: Sequence[Event] = list(per_round.values())
-    if set(per_round) != set(Adversary) or plan.rounds < 1 or not 0 < plan.delta < 1:
+    if not plan.parts or not 0 < plan.delta < 1:
         raise ValueError("incomplete reservation")
+    events = [event for part in plan.parts for event in part.per_round.values()]
     if any((e.unit, e.relation) != (plan.unit, plan.relation) for e in events):
         raise ValueError("events of another unit or relation")
     return plan
+
+
+def _part_from(body: Mapping[str, Any]) -> Part:
+    per_round = {Adversary(k): from_json(v) for k, v in body["per_round"].items()}
+    part = Part(int(body["rounds"]), per_round)
+    if set(per_round) != set(Adversary) or part.rounds < 1:
+        raise ValueError("incomplete part")
+    return part

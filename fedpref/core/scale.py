@@ -255,17 +255,25 @@ def _nearest(ask: _Ask) -> str:
         "units_per_client": [replace(ask, units_per_client=n) for n in units],
         "clients": [replace(ask, clients=n, contributors=m) for n, m in cohorts],
         "noise_multiplier": [
-            replace(ask, noise_multiplier=ask.noise_multiplier * f) for f in factors
+            replace(ask, noise_multiplier=_short(ask.noise_multiplier * f))
+            for f in factors
         ],
     }
     found = []
     for name, asks in plans.items():
         nearest = next((a for a in asks if not _limits(a)[2]), None)
         if nearest is not None:
-            found.append(f"{name} = {float(getattr(nearest, name)):.6g}")
+            value = getattr(nearest, name)
+            shown = f"{float(value):.6g}" if isinstance(value, Fraction) else value
+            found.append(f"{name} = {shown}")
     if not found:
         return f"no change of {', '.join(plans)} alone helps"
     return "the nearest plans that work: " + ", or ".join(found)
+
+
+def _short(number: Fraction) -> Fraction:
+    """The number of six digits that a message names: what is named is tried."""
+    return Fraction(f"{float(number):.6g}")
 
 
 def _others(number: int) -> list[int]:

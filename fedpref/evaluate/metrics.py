@@ -126,15 +126,15 @@ def measure(menus: Menus, scores: Float, *, seed: int = 0) -> Evaluation:
     is the mean over pairs of the distance between confidence ``max(p, 1 - p)`` and
     accuracy in ten equal bins of confidence (Guo et al. 2017, equation 3).
     """
-    gap, won = _pairs(menus, scores)
+    gap, won = pair_gaps(menus, scores)
     _, other = menus.pairs
     user = menus.user[menus.record[other]]
     wins = np.bincount(user, won, menus.users).astype(np.float64)
     pairs = np.bincount(user, minlength=menus.users).astype(np.int64)
-    bins, ece = _calibration(gap, won)
+    bins, ece = calibration(gap, won)
     return Evaluation(
         accuracy=float(won.mean()),
-        ci95=_interval(wins, pairs, seed),
+        ci95=interval(wins, pairs, seed),
         choice_accuracy=choice_accuracy(menus, scores),
         log_loss=float(np.logaddexp(0.0, -gap).mean()),
         ece=ece,
@@ -159,15 +159,15 @@ def difference(a: Evaluation, b: Evaluation, *, seed: int = 0) -> Difference:
         )
     gain = a.wins - b.wins
     value = float(gain.sum() / a.pairs.sum())
-    return Difference(value, _interval(gain, a.pairs, seed))
+    return Difference(value, interval(gain, a.pairs, seed))
 
 
 def pair_accuracy(menus: Menus, scores: Float) -> float:
     """Share of pairs whose chosen option scores higher; a tie counts half."""
-    return float(_pairs(menus, scores)[1].mean())
+    return float(pair_gaps(menus, scores)[1].mean())
 
 
-def _pairs(menus: Menus, scores: Float) -> tuple[Float, Float]:
+def pair_gaps(menus: Menus, scores: Float) -> tuple[Float, Float]:
     """Score difference of each pair, and whether it is right: 1, 0, or 0.5."""
     chosen, other = menus.pairs
     gap = scores[chosen] - scores[other]
@@ -182,7 +182,7 @@ def choice_accuracy(menus: Menus, scores: Float) -> float:
     return float(share.mean())
 
 
-def _calibration(gap: Float, won: Float) -> tuple[tuple[Bin, ...], float]:
+def calibration(gap: Float, won: Float) -> tuple[tuple[Bin, ...], float]:
     """Bins of confidence over pairs, and the expected calibration error."""
     confidence = np.exp(-np.logaddexp(0.0, -np.abs(gap)))
     place = np.minimum((confidence - 0.5) * 2 * BINS, BINS - 1).astype(np.int64)
@@ -203,7 +203,7 @@ def _calibration(gap: Float, won: Float) -> tuple[tuple[Bin, ...], float]:
     return bins, float(np.abs(right - sure).sum() / len(gap))
 
 
-def _interval(top: Float, bottom: Integer, seed: int) -> tuple[float, float]:
+def interval(top: Float, bottom: Integer, seed: int) -> tuple[float, float]:
     """95 % percentile bootstrap of ``sum(top) / sum(bottom)`` over people."""
     rng = np.random.default_rng(seed)
     users = len(top)

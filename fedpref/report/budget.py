@@ -1,4 +1,4 @@
-"""A privacy ledger in numbers: spent, reserved, left, by run and by round.
+"""A privacy ledger in numbers: spent, reserved, left, in total and by round.
 
 Guarantees: every epsilon is derived from the rows of the ledger, never from what a
 report says. Does not verify the rows (``fedpref.report.budget_rows``).
@@ -6,6 +6,7 @@ report says. Does not verify the rows (``fedpref.report.budget_rows``).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import floor, isinf, log10
 from typing import Any
 
@@ -16,6 +17,7 @@ from fedpref.core.ledger import reserve
 from fedpref.core.rows import Cap, Reservation
 from fedpref.core.types import Adversary, Unit
 from fedpref.errors import BudgetError, InputError
+from fedpref.report.budget_runs import prices
 from fedpref.report.words import delta_text, epsilon_text, number
 
 POINTS = 8
@@ -24,10 +26,10 @@ _COARSE = 1e-3
 
 @dataclass(frozen=True)
 class Point:
-    """After ``rounds`` rounds of ``run``: the total spent by then."""
+    """When ``number`` was the last round of ``run`` that was charged: the total."""
 
     run: str
-    rounds: int
+    number: int
     spent: float
     left: float
 
@@ -60,7 +62,7 @@ def _unit(book: Book, unit: Unit) -> dict[str, Any]:
         "currency": str(book.caps[unit].currency),
         "delta": book.delta(unit),
         "relation": book.caps[unit].relation.value,
-        "rounds": sum(account.charged for account in book.of(unit)),
+        "rounds": sum(sum(account.used) for account in book.of(unit)),
     }
 
 
@@ -69,18 +71,6 @@ def left(book: Book, unit: Unit, adversary: Adversary) -> float | None:
     if book.caps[unit].against is not adversary:
         return None
     return max(0.0, book.left(unit, adversary))
-
-
-def state(account: Account) -> str:
-    """How far a run has come, in words."""
-    planned = account.reservation.rounds
-    if account.unmasking is not None:
-        return f"round {account.charged} is charged and not released yet"
-    if account.charged == planned:
-        return "finished"
-    if account.closed:
-        return f"closed after round {account.charged}"
-    return f"{planned - account.charged} rounds to go; they stay reserved"
 
 
 def burn_down(book: Book, unit: Unit) -> list[Point]:
@@ -94,27 +84,46 @@ def burn_down(book: Book, unit: Unit) -> list[Point]:
     accounts = [a for a in book.of(unit) if a.charged]
     if isinf(cap.epsilon) or isinf(book.spent(unit, cap.against)):
         return []
-    total, points = sum(account.charged for account in accounts), []
+    total, points = sum(sum(account.used) for account in accounts), []
     for i, account in enumerate(accounts):
-        run, wanted = account.reservation.run, POINTS * account.charged / total
-        for rounds in _some(account.charged, wanted):
-            spent = _spent(cap, accounts[:i], account, rounds)
-            points.append(Point(run, rounds, spent, cap.epsilon - spent))
+        plan, charged = account.reservation, sum(account.used)
+        for rounds in _some(charged, POINTS * charged / total):
+            used = _first(account.used, rounds)
+            spent = _spent(cap, accounts[:i], account, used)
+            number = last_number(plan, used)
+            points.append(Point(plan.run, number, spent, cap.epsilon - spent))
     return points
 
 
-def _spent(cap: Cap, before: Sequence[Account], account: Account, rounds: int) -> float:
-    """Spent when ``rounds`` rounds of ``account`` were charged after ``before``."""
+def _first(used: Sequence[int], rounds: int) -> tuple[int, ...]:
+    """The first ``rounds`` of what was charged, by part.
+
+    >>> _first((3, 0, 2), 4)
+    (3, 0, 1)
+    """
+    before = accumulate(used, initial=0)
+    return tuple(min(max(rounds - b, 0), n) for b, n in zip(before, used, strict=False))
+
+
+def last_number(plan: Reservation, used: Sequence[int]) -> int:
+    """The number of the last round, when so many of each part were charged."""
+    pairs = zip(plan.firsts, used, strict=True)
+    return max((first + rounds - 1 for first, rounds in pairs if rounds), default=0)
+
+
+def _spent(
+    cap: Cap, before: Sequence[Account], account: Account, used: Sequence[int]
+) -> float:
+    """Spent when ``used`` of ``account`` were charged, after all of ``before``."""
+    plan, who = account.reservation, cap.against
     if cap.currency.adaptive:
-        counts = [(a.reservation.per_round[cap.against], a.charged) for a in before]
-        counts.append((account.reservation.per_round[cap.against], rounds))
+        earlier = [pair for a in before for pair in a.reservation.counts(who, a.used)]
+        counts = [*earlier, *plan.counts(who, used)]
         return currencies.price(cap.currency, taken(cap, counts), cap.delta)
-    plan = account.reservation
-    exact = plan.epsilon(cap.against, account.charged)
-    counts = [(plan.per_round[cap.against], rounds)]
+    exact = plan.epsilon(who, account.used)
+    counts = plan.counts(who, used)
     coarse = epsilon_of(counts, plan.delta, interval=_COARSE).epsilon
-    earlier = sum(a.reservation.epsilon(cap.against, a.charged) for a in before)
-    return earlier + min(exact, coarse)
+    return min(exact, coarse) + sum(a.reservation.epsilon(who, a.used) for a in before)
 
 
 def _some(rounds: int, wanted: float) -> Iterator[int]:
@@ -125,33 +134,6 @@ def _some(rounds: int, wanted: float) -> Iterator[int]:
     """
     count = max(1, min(rounds, int(wanted)))
     yield from ((i * rounds) // count for i in range(1, count + 1))
-
-
-def runs(book: Book, unit: Unit) -> list[dict[str, Any]]:
-    """Every run on ``unit``: rounds, state, and its price by adversary."""
-    found = []
-    for account in book.of(unit):
-        plan = account.reservation
-        found.append(
-            {
-                "run": plan.run,
-                "plan": plan.plan,
-                "rounds_planned": plan.rounds,
-                "rounds_charged": account.charged,
-                "rounds_released": account.released,
-                "refunded": account.refunded,
-                "rounds_held": book.held(account),
-                "seeded": plan.seeded,
-                "state": state(account),
-                "spent": {
-                    who.value: number(plan.epsilon(who, account.charged))
-                    for who in Adversary
-                },
-                "reserved": {who.value: number(plan.epsilon(who)) for who in Adversary},
-                "delta": plan.delta,
-            }
-        )
-    return found
 
 
 def next_run(book: Book, plan: Reservation) -> dict[str, Any]:
@@ -171,7 +153,7 @@ def next_run(book: Book, plan: Reservation) -> dict[str, Any]:
     return {
         "unit": plan.unit.value,
         "against": cap.against.value,
-        "epsilon": {who.value: number(plan.epsilon(who)) for who in Adversary},
+        "epsilon": prices(plan),
         "delta": plan.delta,
         "left_before": number(max(0.0, book.left(plan.unit, cap.against))),
         "fits": fits,

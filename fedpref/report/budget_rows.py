@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from fedpref.core.book import Book
 from fedpref.core.ledger import replay
-from fedpref.core.rows import GENESIS, Kind, Row, link
+from fedpref.core.rows import GENESIS, SCHEMA, Kind, Row, link
 from fedpref.errors import InputError, IntegrityError
 
 COLUMNS = ("seq", "kind", "body", "head")
@@ -93,6 +93,8 @@ def verified(rows: Sequence[Row]) -> Book:
         IntegrityError: What is broken, what can still be trusted and how to go on.
     """
     whole = sum(1 for _ in _whole(rows))
+    if rows and not whole:
+        _check_schema(rows[0])
     if whole < len(rows):
         last = f"{whole}:{rows[whole - 1].head.hex()}" if whole else "none"
         raise IntegrityError(
@@ -103,6 +105,19 @@ def verified(rows: Sequence[Row]) -> Book:
         return replay(rows)
     except IntegrityError as error:
         raise IntegrityError(f"{error}. {HOW_TO_GO_ON}") from error
+
+
+def _check_schema(first: Row) -> None:
+    """Rows of another version do not even hash alike; say so, where they say so."""
+    try:
+        schema = json.loads(first.body)["schema"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    if type(schema) is int and schema != SCHEMA:
+        raise IntegrityError(
+            f"schema = {schema}, must be {SCHEMA}: rows of another version of fedpref; "
+            f"verify them with that version. {HOW_TO_GO_ON}"
+        )
 
 
 def _whole(rows: Sequence[Row]) -> Iterator[Row]:

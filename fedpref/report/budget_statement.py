@@ -12,11 +12,11 @@ from typing import Any
 
 from fedpref.core.book import Account, Book
 from fedpref.core.currencies import Sum
-from fedpref.core.events import NonPrivate, PoissonGaussianSum, PoissonSkellamSum
+from fedpref.core.events import Event, NonPrivate, PoissonGaussianSum, PoissonSkellamSum
 from fedpref.core.rows import Cap
 from fedpref.core.types import Adversary, Unit
 from fedpref.errors import InputError
-from fedpref.report import budget, words
+from fedpref.report import budget, budget_runs, words
 from fedpref.report.budget_plan import LEAVES_OPEN, UNIT_WORDS, strength
 from fedpref.report.mechanisms import mechanism
 from fedpref.report.statement import best_guess
@@ -138,11 +138,12 @@ def _unit(book: Book, cap: Cap) -> dict[str, Any]:
         "adversaries": {who.value: _adversary(book, unit, who) for who in Adversary},
         "mechanisms": sorted(
             {
-                mechanism(account.reservation.per_round[Adversary.OUTSIDER])
+                mechanism(event)
                 for account in book.of(unit)
+                for event in _events(account, Adversary.OUTSIDER)
             }
         ),
-        "runs": budget.runs(book, unit),
+        "runs": budget_runs.runs(book, unit),
     }
 
 
@@ -173,8 +174,14 @@ def _sees(book: Book, unit: Unit, who: Adversary) -> str:
 
 
 def _bare(account: Account) -> bool:
-    """Whether the server of this plan reads every contribution."""
-    return isinstance(account.reservation.per_round[Adversary.SERVER], NonPrivate)
+    """Whether the server of this plan reads contributions, in any part of it."""
+    seen = _events(account, Adversary.SERVER)
+    return any(isinstance(event, NonPrivate) for event in seen)
+
+
+def _events(account: Account, who: Adversary) -> list[Event]:
+    """What ``who`` sees in each part of a plan."""
+    return [event for event, _ in account.reservation.counts(who)]
 
 
 def _readable(book: Book) -> bool:
@@ -182,7 +189,11 @@ def _readable(book: Book) -> bool:
 
 
 def _secure(book: Book) -> bool:
-    return not all(_bare(account) for account in book.accounts.values())
+    return any(
+        not isinstance(event, NonPrivate)
+        for account in book.accounts.values()
+        for event in _events(account, Adversary.SERVER)
+    )
 
 
 def _in_words(promised: float, delta: float, unit: Unit, seeded: bool) -> str:
@@ -265,7 +276,8 @@ def _sampled(book: Book) -> bool:
     return any(
         isinstance(event, PoissonGaussianSum | PoissonSkellamSum)
         for account in book.accounts.values()
-        for event in account.reservation.per_round.values()
+        for who in Adversary
+        for event in _events(account, who)
     )
 
 
@@ -297,7 +309,11 @@ def _render(template: str, found: dict[str, Any], *, escape: bool) -> str:
     }
     css = (HERE / "report.css").read_text(encoding="utf-8")
     page = environment.get_template(template).render(
-        found=found, css=Markup(css), cap=_cap, plain=_plain
+        found=found,
+        css=Markup(css),
+        cap=_cap,
+        plain=_plain,
+        numbers=budget_runs.numbers_text,
     )
     return page.rstrip() + "\n"
 

@@ -61,8 +61,8 @@ def cross_check(book: Book) -> list[Opinion]:
     opinions = []
     for account in book.accounts.values():
         plan = account.reservation
-        for who, event in plan.per_round.items():
-            found = releases([(event, plan.rounds)])
+        for who in Adversary:
+            found = releases(plan.counts(who))
             if found is None:
                 continue
             ours = plan.epsilon(who)

@@ -40,3 +40,11 @@ def mechanism(event: Event) -> str:
         chance = f"{float(event.sampling_prob):.4g}"
         made += f", of {event.unit}s drawn in secret, each with chance {chance}"
     return made
+
+
+def released(event: Event) -> str:
+    """The same with how many numbers one round releases, where it is a sum."""
+    coordinates = getattr(event, "coordinates", None)
+    if coordinates is None:
+        return mechanism(event)
+    return f"{mechanism(event)}; {coordinates} number{'' if coordinates == 1 else 's'}"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from fedpref.core.types import Noise
 from fedpref.errors import InputError
 from fedpref.report.schema import Environment, Plan, Results, Round
+from fedpref.stages import Purpose
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -72,7 +73,7 @@ def _rounds(text: str) -> tuple[Round, ...]:
     lines = [line for line in text.splitlines() if line.strip()]
     rounds = tuple(Round.model_validate_json(line) for line in lines)
     numbers = [entry.round for entry in rounds]
-    trained = tuple(entry for entry in rounds if not entry.evaluation)
+    trained = tuple(r for r in rounds if r.purpose is Purpose.TRAINING)
     if not trained:
         raise ValueError("no round is recorded")
     if numbers != sorted(set(numbers)):  # a round that was given up leaves a gap

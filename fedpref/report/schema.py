@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fedpref.core.types import Adversary, Noise, Participation, Relation, Unit
 from fedpref.report.words import number
+from fedpref.stages import Purpose
 
 
 def _infinite(value: Any) -> Any:
@@ -59,6 +60,25 @@ class LedgerUse(_Frozen):
     currency: str
 
 
+class MomentRelease(_Frozen):
+    """The release of how much people differ: from offsets of at most this norm."""
+
+    weights: Annotated[int, Field(ge=1)]
+    norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    share: Fraction
+
+
+class StagePlan(_Frozen):
+    """Releases of one kind, numbered from ``first``."""
+
+    purpose: Purpose
+    first: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+    coordinates: Annotated[int, Field(ge=1)]
+    noise_multiplier: Finite
+    noise_stddev_grid: Finite
+
+
 class Plan(_Frozen):
     """The sealed plan of the run, as ``plan.json`` has it."""
 
@@ -81,6 +101,8 @@ class Plan(_Frozen):
     min_survivors: Annotated[int, Field(ge=0)] | None = None
     spare_rounds: Annotated[int, Field(ge=0)] = 0
     evaluation: bool = False
+    moment: MomentRelease | None = None
+    stages: tuple[StagePlan, ...] = ()
     cohort: Annotated[int, Field(ge=1)] | None = None
     units_per_client: Annotated[int, Field(ge=1)] = 1
     sampling_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -105,7 +127,7 @@ class Round(_Frozen):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     heldout_accuracy: Fraction | None = None
     survivors: Annotated[int, Field(ge=0)] | None = None
-    evaluation: bool = False
+    purpose: Purpose = Purpose.TRAINING
     federated_accuracy: Fraction | None = None
 
 
@@ -179,6 +201,38 @@ class Clients(_Frozen):
     heldout: Annotated[int, Field(ge=0)]
 
 
+class PersonalCell(_Frozen):
+    """What one personal model reaches after ``k`` own answers."""
+
+    accuracy: Fraction
+    ci95: Interval
+    choice_accuracy: Fraction | None
+    macro_f1: Fraction
+    log_loss: Finite
+    ece: Fraction
+
+
+class PersonalGain(_Frozen):
+    """Accuracy of the best personal model minus another's, same people and answers."""
+
+    value: Finite
+    ci95: Interval
+
+
+class PersonalCurve(_Frozen):
+    """What a few own answers add, for people who did not train the model."""
+
+    k: tuple[int, ...]
+    draws: Annotated[int, Field(ge=1)]
+    users: Annotated[int, Field(ge=1)]
+    short: Annotated[int, Field(ge=0)]
+    released_prior: bool
+    best: str
+    models: dict[str, dict[str, PersonalCell]]
+    gain_over_own: dict[str, PersonalGain]
+    gain_over_common: dict[str, PersonalGain]
+
+
 class Results(_Frozen):
     """``evaluation.json``: the run and what it is compared with."""
 
@@ -189,6 +243,7 @@ class Results(_Frozen):
     omitted: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     federated: Federated | None = None
+    personal: PersonalCurve | None = None
 
 
 class Timing(_Frozen):

@@ -19,6 +19,7 @@ import numpy as np
 from fedpref.core.clip import clip_units
 from fedpref.core.entropy import Entropy, uniform_words
 from fedpref.core.grid import sum_on_grid, sum_rounded
+from fedpref.core.moments import shorten, svec
 from fedpref.core.noise import skellam
 from fedpref.core.rotation import rotate
 from fedpref.core.types import BoundedRows, Float, Integer, Noise, Participation, Unit
@@ -26,9 +27,14 @@ from fedpref.errors import InputError
 from fedpref.plan import PrivacyPlan
 from fedpref.plan_problems import STATISTICS
 from fedpref.releases import ROTATED_BITS
+from fedpref.stages import Moment, Purpose, Stage
 
 Gradient = Callable[[Float], Float]
 """Model vector ``[coordinates]`` -> one row a unit ``[units, coordinates]``."""
+
+
+Offset = Callable[[Float], Float]
+"""Model vector ``[coordinates]`` -> the person's own offset ``[moment.weights]``."""
 
 
 Statistics = Callable[[Float], Float]
@@ -54,37 +60,41 @@ def contribute(
     gradient: Gradient,
     entropy: Entropy,
     statistics: Statistics | None = None,
+    offset: Offset | None = None,
 ) -> Contribution:
-    """This device's vector for round ``number``, int64 ``[coordinates]``, in steps.
+    """This device's vector for release ``number``, int64 ``[words]``, in grid steps.
 
     Args:
         number: Of the request, from 1; randomness is drawn anew for each.
         model: What to answer on, ``[coordinates]``; what follows is padding.
         device: This device's number; part of the purpose of every key.
         plan: The sealed plan.
-        gradient: The person's gradients, one row a unit.
+        gradient: The person's gradients, one row a unit: the answer to training.
         entropy: Source of coins, rounding and noise.
-        statistics: What the device answers to the plan's evaluation, whose request
-            has the last number; that one never trains, and no other one evaluates.
+        statistics: The answer to the plan's evaluation.
+        offset: The answer to the plan's second moment. The number of the request
+            alone says which of the three is asked for.
     """
 
     def key(purpose: str) -> bytes:
         return entropy.key(f"{purpose}/{plan.digest.hex()}/{number}/{device}")
 
-    question = gradient
-    if plan.spec.evaluation and number == plan.reserved_rounds:
-        question = _evaluation(statistics, plan)
-    rows, failed = _rows(question, model[: plan.spec.coordinates], plan)
-    clipped = clip_units(rows, plan.spec.clip)
+    stage, question = plan.stage(number), gradient
+    if stage.purpose is Purpose.EVALUATION:
+        question = _evaluation(statistics, stage)
+    elif stage.purpose is Purpose.MOMENT:
+        question = _moment(offset, plan.spec.moment, stage)
+    rows, failed = _rows(question, model[: plan.spec.coordinates], plan, stage)
+    clipped = clip_units(rows, stage.clip)
     failed = failed or clipped.zeroed > 0
     if plan.spec.noise is not Noise.DISTRIBUTED:
-        return Contribution(sum_on_grid(clipped, plan.grid).total, failed)
+        return Contribution(sum_on_grid(clipped, stage.grid).total, failed)
     drawn = _drawn(clipped, plan, key("coin"))
     if plan.spec.word_bits == ROTATED_BITS:
         drawn = rotate(drawn, seed=rotation_seed(plan))
-    limit = plan.sensitivity_squared
-    bounded = sum_rounded(drawn, plan.grid, limit, key=key("round"))
-    share = skellam(bounded.total.size, plan.share_variance, key=key("noise"))
+    limit = stage.sensitivity_squared
+    bounded = sum_rounded(drawn, stage.grid, limit, key=key("round"))
+    share = skellam(bounded.total.size, stage.share_variance, key=key("noise"))
     return Contribution(bounded.total + share, failed)
 
 
@@ -93,7 +103,7 @@ def rotation_seed(plan: PrivacyPlan) -> bytes:
     return sha256(b"fedpref rotation\0" + plan.digest).digest()
 
 
-def _evaluation(statistics: Statistics | None, plan: PrivacyPlan) -> Gradient:
+def _evaluation(statistics: Statistics | None, stage: Stage) -> Gradient:
     """The statistics as a unit's row: first coordinates, norm at most the clip."""
 
     def row(model: Float) -> Float:
@@ -102,32 +112,60 @@ def _evaluation(statistics: Statistics | None, plan: PrivacyPlan) -> Gradient:
         found = np.asarray(statistics(model), dtype=np.float64)
         if found.shape != (STATISTICS,):
             raise InputError(f"statistics = {found.shape}, not ({STATISTICS},)")
-        out = np.zeros((1, plan.spec.coordinates))
-        out[0, :STATISTICS] = np.clip(found, -1.0, 1.0) * statistic_unit(plan)
+        out = np.zeros((1, stage.coordinates))
+        out[0, :STATISTICS] = np.clip(found, -1.0, 1.0) * statistic_unit(stage.clip)
         return out
 
     return row
 
 
-def statistic_unit(plan: PrivacyPlan) -> float:
+def statistic_unit(clip: float) -> float:
     """What a statistic of 1 is in model units: all of them together fill the clip."""
-    return float(plan.spec.clip / np.sqrt(STATISTICS))
+    return float(clip / np.sqrt(STATISTICS))
 
 
-def _rows(gradient: Gradient, model: Float, plan: PrivacyPlan) -> tuple[Float, bool]:
+def _moment(offset: Offset | None, moment: Moment | None, stage: Stage) -> Gradient:
+    """The second moment of the person's offset as a unit's row, norm at most the clip.
+
+    It takes the first coordinates; the longest offset that is allowed fills the clip.
+    """
+
+    def row(model: Float) -> Float:
+        if offset is None or moment is None:
+            raise InputError("this device has no offset")
+        own = np.asarray(offset(model), dtype=np.float64)
+        if own.shape != (moment.weights,):
+            raise InputError(f"offset = {own.shape}, not ({moment.weights},)")
+        out = np.zeros((1, stage.coordinates))
+        out[0, : moment.size] = svec(shorten(own, moment.norm)) * moment_unit(
+            stage.clip, moment
+        )
+        return out
+
+    return row
+
+
+def moment_unit(clip: float, moment: Moment) -> float:
+    """What a squared offset of 1 is in model units."""
+    return clip / moment.norm**2
+
+
+def _rows(
+    gradient: Gradient, model: Float, plan: PrivacyPlan, stage: Stage
+) -> tuple[Float, bool]:
     """The person's gradients, or zeros: a visible failure would tell about the data.
 
     A person with more records than the plan allows for contributes the first of them;
     which ones these are must not depend on what they say.
     """
     most = plan.spec.units_per_client
-    nothing = np.zeros((most, plan.spec.coordinates))
+    nothing = np.zeros((most, stage.coordinates))
     try:
         rows = np.asarray(gradient(model), dtype=np.float64)
     except Exception:
         return nothing, True
     person = plan.spec.unit is Unit.USER
-    fits = rows.ndim == 2 and rows.shape[1] == plan.spec.coordinates
+    fits = rows.ndim == 2 and rows.shape[1] == stage.coordinates
     if not fits or (person and len(rows) != 1):
         return nothing, True
     return np.concatenate([rows[:most], nothing[len(rows) :]]), False

@@ -26,7 +26,8 @@ from fedpref.data.partition import ONE_IN
 from fedpref.plan import PrivacyPlan
 from fedpref.plan_problems import STATISTICS
 from fedpref.rounds.contribution import statistic_unit
-from fedpref.rounds.server import Gather, Journal, Noisy, ServerState, reals
+from fedpref.rounds.server import Noisy, ServerState, reals
+from fedpref.stages import Purpose
 
 _NORMAL = 1.959963984540054  # 97.5 % quantile of the standard normal law
 _UNKNOWN = (0.0, 1.0)
@@ -75,38 +76,20 @@ class Estimate:
         }
 
 
-def run_evaluation(
-    number: int,
-    state: ServerState,
-    *,
-    plan: PrivacyPlan,
-    gather: Gather,
-    journal: Journal,
-) -> ServerState:
-    """The evaluation of the released model, booked as round ``number``.
-
-    Arguments as for :func:`fedpref.rounds.server.run_round`; ``gather`` must ask under
-    the request number ``plan.reserved_rounds``.
-
-    Returns:
-        The state with the sums in ``evaluation``; the model has not moved.
-
-    Raises:
-        TooFewSurvivors: Nothing was released.
-    """
-    noisy = journal.pending(number)
-    if noisy is None:
-        noisy = gather(number, state.released)
-    done = replace(
-        state, round=number, survivors=noisy.survivors, evaluation=sums(noisy, plan)
-    )
-    journal.settle(done)
-    return done
+def keep(noisy: Noisy, state: ServerState, *, plan: PrivacyPlan) -> ServerState:
+    """The state with the sums in ``evaluation``."""
+    return replace(state, evaluation=sums(noisy, plan))
 
 
 def sums(noisy: Noisy, plan: PrivacyPlan) -> Float:
-    """The noisy sums of the statistics, float64 ``[3]``, in people."""
-    return reals(noisy.total, plan)[:STATISTICS] / statistic_unit(plan)
+    """The noisy sums of the statistics, float64 ``[3]``, in people.
+
+    Raises:
+        PlanError: The plan has no evaluation.
+    """
+    stage = plan.require(Purpose.EVALUATION)
+    found = reals(noisy.total, stage, plan)[:STATISTICS]
+    return found / statistic_unit(stage.clip)
 
 
 def read(released: Float, survivors: int, plan: PrivacyPlan) -> Estimate:
@@ -128,10 +111,11 @@ def noise_stddev(survivors: int, plan: PrivacyPlan) -> float:
     With distributed noise every survivor has added a share, and its rounding, of a
     variance of at most a quarter of a squared step.
     """
-    steps = float(plan.noise_variance_grid)
+    stage = plan.require(Purpose.EVALUATION)
+    steps = float(stage.noise_variance_grid)
     if plan.spec.noise is Noise.DISTRIBUTED:
-        steps = survivors * (plan.share_variance + 0.25)
-    return sqrt(steps) * plan.grid.step / statistic_unit(plan)
+        steps = survivors * (stage.share_variance + 0.25)
+    return sqrt(steps) * stage.grid.step / statistic_unit(stage.clip)
 
 
 def share(difference: float, people: float, noise: float) -> Share:

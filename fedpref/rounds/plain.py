@@ -30,6 +30,7 @@ from fedpref.secagg.messages import (
     decode_contribution,
     encode_invitation,
 )
+from fedpref.stages import Stage
 
 
 def plain(
@@ -55,7 +56,7 @@ def plain(
 
     def gather(number: int, model: np.ndarray) -> Noisy:
         invitation = encode_invitation(Invitation(attempt, plan.digest, model))
-        requests = dict.fromkeys(cohort, invitation)
+        requests, stage = dict.fromkeys(cohort, invitation), plan.stage(attempt)
         found = _sum(send(requests), set(requests), attempt, plan)
         if found.survivors < plan.min_survivors:
             journal.give_up(number, refund=found.received == 0)
@@ -63,7 +64,8 @@ def plain(
                 f"round {number}: survivors = {found.survivors}, must be >= "
                 f"{plan.min_survivors}; nothing was released"
             )
-        noisy = Noisy(_noised(found.total, plan, entropy, number), found.survivors)
+        total = _noised(found.total, stage, plan, entropy, number)
+        noisy = Noisy(total, found.survivors)
         digest = digest_of(noisy)
         journal.hold(number, noisy, digest)
         journal.charge(number, digest)
@@ -93,13 +95,14 @@ def _sum(
     attempt: int,
     plan: PrivacyPlan,
 ) -> _Found:
-    total, heard = np.zeros(plan.words, np.int64), set[int]()
+    stage = plan.stage(attempt)
+    total, heard = np.zeros(stage.words, np.int64), set[int]()
     received = 0
     for device, reply in replies:
         received += 1
         try:
             contribution = decode_contribution(
-                reply, plan=plan.digest, coordinates=plan.words
+                reply, plan=plan.digest, coordinates=stage.words
             )
         except MessageError:
             continue
@@ -119,17 +122,17 @@ def _acceptable(message: Contribution, attempt: int, plan: PrivacyPlan) -> bool:
         # Not abs(): in int64 the absolute value of -2**63 is itself.
         low, high = int(message.update.min()), int(message.update.max())
         return -half < low and high < half
-    return squared_norm(message.update) <= plan.sensitivity_squared
+    return squared_norm(message.update) <= plan.stage(attempt).sensitivity_squared
 
 
 def _noised(
-    total: Integer, plan: PrivacyPlan, entropy: Entropy, number: int
+    total: Integer, stage: Stage, plan: PrivacyPlan, entropy: Entropy, number: int
 ) -> Integer:
     if plan.spec.noise is Noise.DISTRIBUTED:
         bits = plan.spec.word_bits  # wraps as it would under masks
         return centred(to_words(total, bits), bits)
-    if plan.noise_multiplier is None:
+    if stage.multiplier is None:
         return total
     key = entropy.key(f"noise/{plan.digest.hex()}/{number}")
-    bounded = BoundedSum(total, plan.sensitivity_squared, plan.grid)
-    return add_gaussian(bounded, plan.noise_multiplier, key=key)
+    bounded = BoundedSum(total, stage.sensitivity_squared, stage.grid)
+    return add_gaussian(bounded, stage.multiplier, key=key)

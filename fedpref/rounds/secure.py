@@ -99,7 +99,7 @@ def _invite(
     model: np.ndarray,
 ) -> tuple[server.Round, server.Requests]:
     ledger = coordinator.head()
-    padded = np.pad(model, (0, plan.words - model.size))
+    padded = np.pad(model, (0, plan.stage(attempt).words - model.size))
     content = np.ascontiguousarray(padded, "<f8").tobytes()
     descriptor = Descriptor(
         task=coordinator.task,
@@ -111,7 +111,7 @@ def _invite(
         ledger_seq=len(ledger.row_hashes),
         ledger_head=ledger.head,
         expiry=coordinator.expiry,
-        terms=terms_of(plan),
+        terms=terms_of(plan, attempt),
         cohort=tuple(sorted(cohort)),
     ).for_model(content)
     return server.invite(
@@ -124,13 +124,13 @@ def _invite(
     )
 
 
-def terms_of(plan: PrivacyPlan) -> Terms:
-    """The protocol's numbers of a plan."""
+def terms_of(plan: PrivacyPlan, number: int) -> Terms:
+    """The protocol's numbers of a plan, for the request with this number."""
     return Terms(
         threshold=plan.threshold,
         min_survivors=plan.min_survivors,
         colluders=plan.colluders,
-        coordinates=plan.words,
+        coordinates=plan.stage(number).words,
         word_bits=plan.spec.word_bits,
         neighbours=plan.spec.counts.neighbours,
     )

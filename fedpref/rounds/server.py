@@ -22,6 +22,7 @@ from fedpref.plan import PrivacyPlan
 from fedpref.releases import ROTATED_BITS
 from fedpref.rounds.contribution import rotation_seed
 from fedpref.rounds.optimisers import Optimiser, State
+from fedpref.stages import Stage
 
 
 class Journal(Protocol):
@@ -73,9 +74,9 @@ class ServerState:
 
     ``round`` is the number of the last one that was released, ``steps`` how many were:
     fewer, if some were charged and lost. ``last_sum`` adds up the iterates of the last
-    steps for the released average. ``evaluation`` holds the released sums of the
-    federated evaluation (``fedpref.rounds.evaluation``), once there are any; then
-    ``round`` and ``survivors`` are those of that release.
+    steps for the released average. ``moment`` and ``evaluation`` hold the sums that
+    those stages released (``fedpref.rounds.moment``, ``.evaluation``), once there are
+    any; ``round`` and ``survivors`` are always those of the last release.
     """
 
     round: int
@@ -86,6 +87,7 @@ class ServerState:
     last_sum: Float
     last_count: int
     evaluation: Float = field(default_factory=lambda: np.zeros(0))
+    moment: Float = field(default_factory=lambda: np.zeros(0))
 
     @property
     def released(self) -> Float:
@@ -127,7 +129,7 @@ def run_round(
     noisy = journal.pending(number)
     if noisy is None:
         noisy = gather(number, state.model)
-    mean = reals(noisy.total, plan) / plan.divisor
+    mean = reals(noisy.total, plan.training, plan) / plan.divisor
     step, optimiser_state = optimiser.update(mean, state.optimiser)
     model = state.model + step
     steps = state.steps + 1
@@ -146,10 +148,39 @@ def run_round(
     return done
 
 
-def reals(total: Integer, plan: PrivacyPlan) -> Float:
-    """The sum in model units, turned back if it was turned."""
-    found = to_reals(total, plan.grid)
-    if plan.spec.word_bits != ROTATED_BITS or plan.scale is None:
+def run_after(
+    number: int,
+    state: ServerState,
+    *,
+    keep: Callable[[Noisy, ServerState], ServerState],
+    gather: Gather,
+    journal: Journal,
+) -> ServerState:
+    """A release about the finished model, which does not move it.
+
+    Args:
+        number: Of the release, as the plan numbers it.
+        state: After the last round.
+        keep: Puts what was released into the state.
+        gather: Asks the devices under the same number; charges before anything is
+            revealed.
+        journal: Where the release is written down.
+
+    Raises:
+        TooFewSurvivors: Nothing was released.
+    """
+    noisy = journal.pending(number)
+    if noisy is None:
+        noisy = gather(number, state.released)
+    done = replace(keep(noisy, state), round=number, survivors=noisy.survivors)
+    journal.settle(done)
+    return done
+
+
+def reals(total: Integer, stage: Stage, plan: PrivacyPlan) -> Float:
+    """The sum of a stage in model units, turned back if it was turned."""
+    found = to_reals(total, stage.grid)
+    if plan.spec.word_bits != ROTATED_BITS or stage.scale is None:
         return found
     seed = rotation_seed(plan)
-    return rotate_back(found, coordinates=plan.spec.coordinates, seed=seed)
+    return rotate_back(found, coordinates=stage.coordinates, seed=seed)

@@ -20,13 +20,14 @@ from fedpref.secagg.member import Device, Member
 
 
 def admit(
-    opening: Opening, state: Device, member: Member, work: Work, now: int
-) -> bytes:
-    """Check ``opening``; returns the head of the server's ledger, to be remembered.
+    request: bytes, state: Device, member: Member, work: Work, now: int
+) -> tuple[Opening, bytes]:
+    """The opening in ``request``, and the head of the server's ledger, to be remembered.
 
     Raises:
         MessageError: The first check that fails.
     """
+    opening = Opening.decode(request)
     descriptor = opening.descriptor
     work.verify(member.server, DESCRIPTOR, descriptor.content, opening.signature)
     pinned = {
@@ -34,7 +35,7 @@ def admit(
         "task": (descriptor.task, member.task),
         "plan": (descriptor.plan, member.plan),
         "roster": (descriptor.roster, member.roster.digest),
-        "model": (descriptor.model, work.once(opening.model, lambda: _digest(opening))),
+        "model": (descriptor.model, work.once(request, lambda: _digest(opening))),
     }
     for name, (found, wanted) in pinned.items():
         if found != wanted:
@@ -48,11 +49,12 @@ def admit(
     if member.id not in descriptor.cohort:
         raise MessageError("DESCRIPTOR: this device is not in the cohort")
     member.roster.check_cohort(descriptor.cohort)
-    if problems := member.limits.problems(descriptor.terms, len(descriptor.cohort)):
+    limits = member.limits(descriptor.round)
+    if problems := limits.problems(descriptor.terms, len(descriptor.cohort)):
         raise MessageError("DESCRIPTOR: " + "; ".join(problems))
     if not np.isfinite(np.frombuffer(opening.model, "<f8")).all():
         raise MessageError("DESCRIPTOR: the model is not finite")
-    return _extended(opening, state)
+    return opening, _extended(opening, state)
 
 
 def follow(head: bytes, row_hashes: Iterable[bytes]) -> bytes:

@@ -38,7 +38,7 @@ from fedpref.secagg.crypto import (
     seal,
 )
 from fedpref.secagg.graph import holders_of
-from fedpref.secagg.legs import NO_TOMBSTONE, Advert, Opening, View
+from fedpref.secagg.legs import NO_TOMBSTONE, Advert, View
 from fedpref.secagg.member import Awaiting, Device, Member, Secrets, Session
 from fedpref.secagg.neighbours import draw_neighbours
 from fedpref.secagg.refunds import refunded
@@ -142,8 +142,8 @@ def _remember(kind: Kind, digest: bytes, reply: bytes, state: Device) -> Device:
 
 def _join(request: bytes, state: Device, around: Surroundings) -> tuple[bytes, Device]:
     """Leg 0: check the round, reserve it, and advertise fresh keys."""
-    opening, member = Opening.decode(request), around.member
-    head = admit(opening, state, member, around.work, around.now)
+    member = around.member
+    opening, head = admit(request, state, member, around.work, around.now)
     descriptor = opening.descriptor
     tombstone, state = _closed(state, member)  # durable with the rest, before it leaves
     key = around.entropy.key
@@ -258,7 +258,7 @@ def _upload(
 
 def _masked(
     session: Session, around: Surroundings, neighbours: tuple[int, ...]
-) -> bytes:
+) -> memoryview:
     """The contribution under this round's masks, packed."""
     opening, terms, secrets = session.opening, session.terms, _secrets(session)
     model = np.frombuffer(opening.model, "<f8").astype(np.float64)

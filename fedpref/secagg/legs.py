@@ -31,12 +31,13 @@ _ENTRY = Struct(f"<I{SHARE}s")
 class Opening:
     """Leg 0, downward: the signed descriptor, the model, and the ledger's rows.
 
-    ``row_hashes`` are those of the rows after number ``since``.
+    ``row_hashes`` are those of the rows after number ``since``. A model that was read
+    is a view of the message.
     """
 
     descriptor: Descriptor
     signature: bytes
-    model: bytes
+    model: wire.Bytes
     since: int
     row_hashes: tuple[bytes, ...]
 
@@ -58,7 +59,7 @@ class Opening:
         reader = wire.body(data, Kind.DESCRIPTOR)
         descriptor = read_descriptor(reader)
         signature = reader.take(SIGNATURE)
-        model = reader.take(8 * descriptor.terms.coordinates)
+        model = reader.view(8 * descriptor.terms.coordinates)
         since = reader.number(8)
         hashes = reader.many(lambda r: r.take(HASH), least=HASH)
         reader.end()
@@ -226,7 +227,7 @@ class Upload:
 
     dealers: bytes
     signature: bytes
-    words: bytes
+    words: wire.Bytes
 
     def encode(self, rid: bytes) -> bytes:
         """Bytes of the message."""
@@ -236,7 +237,7 @@ class Upload:
 def decode_upload(data: bytes, rid: bytes, *, size: int) -> Upload:
     """The upload in ``data``, whose vector must be ``size`` bytes long."""
     reader = wire.body(data, Kind.UPLOAD, rid)
-    upload = Upload(reader.take(HASH), reader.take(SIGNATURE), reader.take(size))
+    upload = Upload(reader.take(HASH), reader.take(SIGNATURE), reader.view(size))
     reader.end()
     return upload
 

@@ -1,6 +1,6 @@
 """What a device is and insists on, and what it remembers between messages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -65,7 +65,8 @@ class Limits:
 class Member:
     """One device's identity, what it has pinned, and its limits.
 
-    ``task`` and ``plan`` are the digests of what its owner agreed to.
+    ``task`` and ``plan`` are the digests of what its owner agreed to; ``limits`` takes
+    the number of a request and raises MessageError if the plan has no such one.
     """
 
     id: int
@@ -74,7 +75,7 @@ class Member:
     server: bytes
     task: bytes
     plan: bytes
-    limits: Limits
+    limits: Callable[[int], Limits]
 
 
 @dataclass(frozen=True, repr=False)

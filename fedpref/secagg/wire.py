@@ -24,6 +24,7 @@ from typing import TypeVar
 from fedpref.errors import MessageError
 
 T = TypeVar("T")
+Bytes = bytes | memoryview
 
 MAGIC, VERSION = b"FP", 1
 HASH = 32
@@ -48,9 +49,9 @@ class Kind(IntEnum):
     TOMBSTONES = 26
 
 
-def message(kind: Kind, rid: bytes, *body: bytes) -> bytes:
-    """A whole message."""
-    return HEADER.pack(MAGIC, VERSION, kind, rid) + b"".join(body)
+def message(kind: Kind, rid: bytes, *body: Bytes) -> bytes:
+    """A whole message; long fields are copied once."""
+    return b"".join((HEADER.pack(MAGIC, VERSION, kind, rid), *body))
 
 
 def kind_of(data: bytes) -> Kind:
@@ -94,12 +95,11 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
-        end = self._offset + size
-        if end > len(self._data):
-            raise MessageError(f"{self._name}: {len(self._data)} bytes are too few")
-        piece = self._data[self._offset : end]
-        self._offset = end
-        return piece
+        return self._data[self._skip(size) : self._offset]
+
+    def view(self, size: int) -> memoryview:
+        """The next ``size`` bytes where they are; for long fields."""
+        return memoryview(self._data)[self._skip(size) : self._offset]
 
     def number(self, size: int = 4) -> int:
         """The next unsigned integer."""
@@ -122,6 +122,14 @@ class Reader:
             raise MessageError(f"{self._name}: device numbers must rise")
         return found
 
+    def _skip(self, size: int) -> int:
+        """Go on by ``size`` bytes, which must be there; returns where it was."""
+        start, end = self._offset, self._offset + size
+        if end > len(self._data):
+            raise MessageError(f"{self._name}: {len(self._data)} bytes are too few")
+        self._offset = end
+        return start
+
     def end(self) -> None:
         """Everything must have been read."""
         if self._offset != len(self._data):
@@ -129,7 +137,7 @@ class Reader:
             raise MessageError(f"{self._name}: {left} bytes too many")
 
 
-def fingerprint(data: bytes) -> bytes:
+def fingerprint(data: Bytes) -> bytes:
     """BLAKE2b-256 of something long: a model or a vector, 32 bytes.
 
     About twice as fast as SHA-256 in software, where it is most of a device's hashing.

@@ -10,7 +10,7 @@ from fedpref.core.book import Book, room, taken
 from fedpref.core.currencies import Currency
 from fedpref.core.events import GaussianSum
 from fedpref.core.gaussian import gaussian_epsilon
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.errors import BudgetError, InputError, IntegrityError
 from fedpref.plan import PrivacyPlan
 from fedpref.simulation.setup import Setup
@@ -62,7 +62,7 @@ def reserve_again(setup: Setup, run_id: str, ledger: Ledger, *, begun: bool) -> 
 
     Raises:
         IntegrityError: The ledger does not know the run, or knows another plan of it.
-        InputError: The run was closed.
+        InputError: The run was closed before its last number.
     """
     account = ledger.book.accounts.get(run_id)
     if account is None and not begun:
@@ -72,22 +72,21 @@ def reserve_again(setup: Setup, run_id: str, ledger: Ledger, *, begun: bool) -> 
             f"{ledger.path}: run {run_id} is not reserved in it as it is here; an old "
             "or another ledger was put in its place"
         )
-    elif account.closed:
+    elif account.closed and account.charged < account.reservation.rounds:
         raise InputError(
             f"run {run_id} was closed after round {account.charged}; start a new run"
         )
 
 
 def reservation(setup: Setup, run_id: str) -> Reservation:
-    """The sealed plan as the ledger books it."""
+    """The sealed plan as the ledger books it: a part for each stage of the plan."""
     plan = setup.plan
     return Reservation(
         run=run_id,
         plan=plan.digest.hex(),
         unit=plan.spec.unit,
         relation=plan.relation,
-        rounds=plan.reserved_rounds,
-        per_round=plan.events,
+        parts=tuple(Part(stage.rounds, dict(stage.events)) for stage in plan.stages),
         delta=plan.delta,
         seeded=setup.scenario.run.seed is not None,
     )
@@ -145,7 +144,9 @@ def _affordable(plan: PrivacyPlan, book: Book, cap: Cap) -> str:
         return "Nothing is left: no further plan on these people fits"
     if plan.noise_multiplier is None:
         return f"A plan with noise and target_epsilon = {target:g} would fit"
-    if cap.currency.adaptive and not isinstance(plan.events[cap.against], GaussianSum):
+    seen = [stage.events[cap.against] for stage in plan.stages]
+    plain = all(isinstance(event, GaussianSum) for event in seen)
+    if cap.currency.adaptive and not plain:
         return f"Lower privacy.target_epsilon = {plan.spec.target_epsilon}"
     return f"What would fit: privacy.target_epsilon = {target:g}"
 

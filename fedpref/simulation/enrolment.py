@@ -8,10 +8,12 @@ on them, since masks cancel.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from fedpref.cohorts import exact
 from fedpref.core.entropy import OsEntropy
+from fedpref.errors import MessageError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.secure import Coordinator, Head
 from fedpref.secagg import roster
@@ -52,10 +54,15 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
     signed = roster.sign(Roster(listed, now + _DAYS_S, most=1), authority)
     verified = roster.verified(signed, authority=authority.public, now=now, work=work)
     digest = sha256(task.encode()).digest()
-    limits = limits_of(plan)
     members = {
         number: Member(
-            number, signer, verified, server.public, digest, plan.digest, limits
+            number,
+            signer,
+            verified,
+            server.public,
+            digest,
+            plan.digest,
+            partial(limits_of, plan),
         )
         for number, signer in signers.items()
     }
@@ -63,13 +70,19 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
     return Enrolled(coordinator, members, work)
 
 
-def limits_of(plan: PrivacyPlan) -> Limits:
-    """What a device of this plan insists on in every round."""
+def limits_of(plan: PrivacyPlan, number: int) -> Limits:
+    """What a device of this plan insists on in the request with this number.
+
+    Raises:
+        MessageError: The plan has no such request.
+    """
+    if not 1 <= number <= plan.reserved_rounds:
+        raise MessageError(f"round = {number}, but the plan has {plan.reserved_rounds}")
     return Limits(
         colluders=exact(plan.spec.colluders),
         contributors=plan.spec.counts.contributors,
         min_survivors=plan.min_survivors,
-        coordinates=plan.words,
+        coordinates=plan.stage(number).words,
         word_bits=plan.spec.word_bits,
         neighbours=plan.spec.counts.neighbours,
     )

@@ -19,6 +19,7 @@ from fedpref.core.types import Adversary
 from fedpref.errors import InputError, IntegrityError, OutputError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.server import Noisy, ServerState
+from fedpref.stages import Moment, Stage
 from fedpref.store.checkpoints import (
     load_checkpoint,
     remove_leftovers,
@@ -155,6 +156,7 @@ class RunFolder:
             "model": state.model,
             "last_sum": state.last_sum,
             "evaluation": state.evaluation,
+            "moment": state.moment,
         }
         tensors |= {f"optimiser.{k}": v for k, v in state.optimiser.items()}
         save_checkpoint(self.path / _STATE, tensors)
@@ -181,7 +183,10 @@ class RunFolder:
         last_sum = tensors["last_sum"].astype(np.float64)
         evaluation = tensors["evaluation"].astype(np.float64)
         counted = (round_, steps, survivors)
-        return ServerState(*counted, model, named, last_sum, last_count, evaluation)
+        moment = tensors["moment"].astype(np.float64)
+        return ServerState(
+            *counted, model, named, last_sum, last_count, evaluation, moment
+        )
 
     @property
     def has_pending(self) -> bool:
@@ -253,6 +258,8 @@ def plan_json(
         "rounds": spec.rounds,
         "spare_rounds": spec.spare_rounds,
         "evaluation": spec.evaluation,
+        "moment": _moment_json(spec.moment),
+        "stages": [_stage_json(stage) for stage in plan.stages],
         "cohort": spec.cohort,
         "units_per_client": spec.units_per_client,
         "sampling_prob": float(spec.sampling_prob),
@@ -275,6 +282,24 @@ def plan_json(
         "scenario_sha256": sha256(scenario.encode()).hexdigest(),
         "digest": plan.digest.hex(),
         "exact": plan.sealed(),
+    }
+
+
+def _moment_json(moment: Moment | None) -> dict[str, Any] | None:
+    if moment is None:
+        return None
+    share = float(moment.share)
+    return {"weights": moment.weights, "norm": moment.norm, "share": share}
+
+
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        "purpose": stage.purpose,
+        "first": stage.first,
+        "rounds": stage.rounds,
+        "coordinates": stage.coordinates,
+        "noise_multiplier": float(stage.multiplier or 0),
+        "noise_stddev_grid": stage.noise_stddev_grid,
     }
 
 

@@ -76,7 +76,11 @@ class RunJournal:
         return state
 
     def next_round(self) -> int:
-        """The round to run now: one that was charged but not released, or the next."""
+        """The round to run now: one that was charged but not released, or the next.
+
+        As the ledger numbers them; beyond the last one when nothing is left. What is
+        left of a part may be skipped, by going on at the first number of a later one.
+        """
         account = self.account
         return account.charged + (account.unmasking is None)
 
@@ -106,10 +110,13 @@ class RunJournal:
         """How often devices have been asked for a round that has come to an end.
 
         Without masks a round is refunded only if nobody answered, so it may be asked
-        for under the same number.
+        for under the same number. With masks every request has a new number; the first
+        one of a later part is that of the ledger, whatever was skipped before.
         """
         account = self.account
-        return account.charged + (account.refunded if self.masked else 0)
+        if not self.masked:
+            return account.charged
+        return max(account.charged, sum(account.used) + account.refunded)
 
     def head(self) -> Head:
         """Where the ledger stands."""
@@ -187,7 +194,7 @@ def _digest_of(state: ServerState) -> str:
         [state.round, state.steps, state.survivors, state.last_count], "<i8"
     )
     named = {**state.optimiser, "model": state.model, "last_sum": state.last_sum}
-    named["evaluation"] = state.evaluation
+    named |= {"evaluation": state.evaluation, "moment": state.moment}
     digest = sha256(counts.tobytes())
     for name, value in sorted(named.items()):
         digest.update(f"{name}:{value.size}:".encode())

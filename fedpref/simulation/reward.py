@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedpref.core.types import Record
+from fedpref.core.types import Float, Record
 from fedpref.data import assets
 from fedpref.errors import InputError
 from fedpref.models import saved
@@ -16,12 +16,16 @@ class Reward:
     Scores are comparable with one another only, in units of log-odds between options.
     """
 
-    def __init__(self, model: RewardModel):
+    def __init__(self, model: RewardModel, offset: Float | None = None):
         self._model = model
+        self._offset = offset
 
     def score(self, texts: Sequence[str]) -> list[float]:
-        """One score a text."""
-        return [float(value) for value in self._model.scores(list(texts))]
+        """One score a text; with an owner's offset where there is one."""
+        scores = self._model.scores(list(texts))
+        if self._offset is not None:
+            scores = scores + self._model.features(list(texts)) @ self._offset
+        return [float(value) for value in scores]
 
     def margins(self, record: Record) -> list[float]:
         """Score of each option of ``record`` minus the mean over its options."""
@@ -41,10 +45,14 @@ def load_reward(run: str | Path) -> Reward:
         AssetMissing: Its frozen base has not been fetched.
         IntegrityError: Its files are damaged.
     """
-    path = Path(run)
-    if not (path / "model.json").is_file():
+    return Reward(load_model(Path(run)))
+
+
+def load_model(run: Path) -> RewardModel:
+    """The trained model itself; errors as for :func:`load_reward`."""
+    if not (run / "model.json").is_file():
         raise InputError(
-            f"{path}: no trained model in it; finish the run with "
-            f"fedpref simulate --resume {path}"
+            f"{run}: no trained model in it; finish the run with "
+            f"fedpref simulate --resume {run}"
         )
-    return Reward(saved.load(path, assets.locate(saved.base_of(path))))
+    return saved.load(run, assets.locate(saved.base_of(run)))

@@ -38,9 +38,12 @@ from fedpref.simulation.budget import (
 )
 from fedpref.simulation.comparison import compare, heldout_accuracy
 from fedpref.simulation.folder import RunFolder, environment_json, plan_json
+from fedpref.simulation.home import save_prior
 from fedpref.simulation.journal import RunJournal
+from fedpref.simulation.personal import curve, prior_of
 from fedpref.simulation.setup import Setup, prepare
 from fedpref.simulation.training import Round, Trained, describe, train
+from fedpref.stages import Purpose
 from fedpref.store.ledger import Ledger
 from fedpref.transport import in_process, workers
 from fedpref.transport.in_process import Carry
@@ -234,6 +237,11 @@ def _finish(
     saved.save(setup.model, trained.state.released, folder.path, description)
     if setup.plan.spec.evaluation:
         evaluation |= _federated(setup, trained.state, evaluation["notes"])
+    if setup.scenario.personal is not None:
+        tell(Progress("evaluation", "own answers"))
+        prior, released, _ = prior_of(setup, trained.state)
+        save_prior(folder.path, prior, released=released)
+        evaluation |= _personal(setup, trained.state, evaluation["notes"])
     folder.write_json("evaluation.json", evaluation)
     timing = {
         "setup_s": ready - began,
@@ -256,6 +264,16 @@ def _federated(
         return {"federated": None, "notes": [*notes, given_up]}
     estimate = read(state.evaluation, state.survivors, setup.plan)
     return {"federated": estimate.to_json()}
+
+
+def _personal(setup: Setup, state: ServerState, notes: Sequence[str]) -> dict[str, Any]:
+    """What own answers add to ``evaluation.json``."""
+    assert setup.scenario.personal is not None  # asked for only then
+    try:
+        entry, more = curve(setup, state, setup.scenario.personal)
+    except InputError as error:
+        return {"personal": None, "notes": [*notes, f"own answers: {error}"]}
+    return {"personal": entry, "notes": [*notes, *more]}
 
 
 def _finished(path: Path, failures: int) -> Result:
@@ -281,23 +299,17 @@ def _train(journal: RunJournal, setup: Setup, carry: Carry, tell: Tell) -> Train
     rows = [r for r in folder.read_lines("metrics.jsonl") if r["round"] <= reached]
     if state and (not rows or rows[-1]["round"] < reached):
         last = describe(state, setup, seconds=0.0)  # stopped before its row was written
-        if state.evaluation.size:
-            rows.append(_evaluation_row(last, state, setup))
-        else:
-            rows.append(_metrics(last, heldout_accuracy(setup, state.released)))
+        rows.append(_row(last, state, setup, look=True))
         folder.write_lines("metrics.jsonl", rows)
     every = setup.scenario.evaluate.every
 
     def on_round(done: Round, reached: ServerState) -> None:
-        if reached.evaluation.size:
-            rows.append(_evaluation_row(done, reached, setup))
-            folder.write_lines("metrics.jsonl", rows)
-            return
         look = every > 0 and (done.number % every == 0 or done.number == done.planned)
-        accuracy = heldout_accuracy(setup, reached.released) if look else None
-        rows.append(_metrics(done, accuracy))
+        rows.append(_row(done, reached, setup, look=look))
         folder.write_lines("metrics.jsonl", rows)
-        tell(Progress("round", f"{done.number}/{done.planned}", done, accuracy))
+        if setup.plan.stage(done.number).purpose is Purpose.TRAINING:
+            accuracy = rows[-1]["heldout_accuracy"]
+            tell(Progress("round", f"{done.number}/{done.planned}", done, accuracy))
 
     return train(
         setup,
@@ -305,26 +317,30 @@ def _train(journal: RunJournal, setup: Setup, carry: Carry, tell: Tell) -> Train
         carry=carry,
         journal=journal,
         state=state,
-        evaluate=True,
+        whole=True,
         on_round=on_round,
     )
 
 
-def _metrics(done: Round, accuracy: float | None) -> dict[str, Any]:
-    return {
+def _row(
+    done: Round, state: ServerState, setup: Setup, *, look: bool
+) -> dict[str, Any]:
+    """The line of one release in ``metrics.jsonl``."""
+    purpose = setup.plan.stage(done.number).purpose
+    row: dict[str, Any] = {
         "round": done.number,
         "epsilon": {str(who): value for who, value in done.epsilon.items()},
         "seconds": round(done.seconds, 4),
         "survivors": done.survivors,
-        "heldout_accuracy": accuracy,
+        "purpose": purpose,
+        "heldout_accuracy": None,
     }
-
-
-def _evaluation_row(done: Round, state: ServerState, setup: Setup) -> dict[str, Any]:
-    """The line of the release that evaluates."""
-    estimate = read(state.evaluation, state.survivors, setup.plan)
-    found = {"evaluation": True, "federated_accuracy": estimate.pairs.value}
-    return _metrics(done, None) | found
+    if purpose is Purpose.EVALUATION:
+        estimate = read(state.evaluation, state.survivors, setup.plan)
+        row["federated_accuracy"] = estimate.pairs.value
+    elif purpose is Purpose.TRAINING and look:
+        row["heldout_accuracy"] = heldout_accuracy(setup, state.released)
+    return row
 
 
 def _entropy(scenario: Scenario) -> Entropy:

@@ -107,7 +107,15 @@ class _Cohort:
             *(terms.min_survivors, terms.coordinates, terms.word_bits),
         )
         members = {
-            i: Member(i, signer[i], roster, signer[0].public, _HASH, _HASH, limits)
+            i: Member(
+                i,
+                signer[i],
+                roster,
+                signer[0].public,
+                _HASH,
+                _HASH,
+                lambda round_: limits,
+            )
             for i in ids
         }
         # Each device contributes a window of one public vector: distinct, and free.

@@ -4,7 +4,9 @@ Nothing in here looks at an answer, except to check that records are well formed
 plan, the features and the starting model depend on public values only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -30,8 +32,10 @@ from fedpref.models.gradients import (
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.plan import PrivacyPlan, PrivacySpec
 from fedpref.plan_problems import STATISTICS
-from fedpref.rounds.contribution import Gradient, Statistics
+from fedpref.rounds.contribution import Gradient, Offset, Statistics
 from fedpref.secagg.neighbours import MOST_COMPLETE
+from fedpref.study.answers import from_records
+from fedpref.study.likelihood import map_offsets
 
 _SHARED_BYTES = 2**29
 
@@ -57,10 +61,16 @@ def prepare(scenario: Scenario) -> Setup:
         InputError: The data or the settings cannot be used.
         AssetMissing: The encoder or the survey has not been fetched.
     """
+    data = scenario.data
     dataset = sources.load(
-        scenario.data.source, base=None, catalogue=scenario.data.catalogue
+        data.source,
+        base=None,
+        folder=None if data.folder is None else Path(data.folder),
+        catalogue=data.catalogue,
+        templates=data.templates,
+        records_per_person=data.records_per_person,
     )
-    split = partition.split(dataset.records)
+    split = partition.split(dataset.records, data.split)
     _check_choices(dataset.records, scenario.objective.name)
     base = load_base(assets.locate(scenario.model.base), name=scenario.model.base)
     features = public_features(base, dataset.catalogue, scenario.model.features)
@@ -125,6 +135,7 @@ def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPla
         word_bits=scenario.secagg.word_bits,
         complete_graph=complete,
         evaluation=scenario.evaluate.federated,
+        moment=scenario.moment,
     ).calibrate()
 
 
@@ -159,6 +170,38 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
         return gradient
 
     return {user: gradient_of(kept) for user, (kept, _) in _own(setup).items()}
+
+
+def client_offsets(setup: Setup) -> dict[str, Offset]:
+    """How each enrolled person's device fits its own offset to the released head.
+
+    The maximum of the person's own likelihood under the public prior. Features of texts
+    are kept for as long as the model stays where it is.
+    """
+    model, personal = setup.model, setup.scenario.personal
+    known: dict[str, Float] = {}
+    if personal is None:
+        return {}
+
+    def features(texts: Sequence[str]) -> Float:
+        new = tuple(text for text in texts if text not in known)
+        known.update(zip(new, model.features(new), strict=True))
+        rows: Float = np.array([known[text] for text in texts])
+        return rows
+
+    def offset_of(records: tuple[Record, ...]) -> Offset:
+        def offset(vector: Float) -> Float:
+            if not np.array_equal(model.vector, vector):
+                model.set(vector)
+                known.clear()
+            answers = from_records({"own": records}, features)
+            precision = np.eye(answers.dimension) / personal.prior**2
+            found: Float = map_offsets(answers, model.head.numpy(), precision).mean
+            return found[0]
+
+        return offset
+
+    return {user: offset_of(kept) for user, (kept, _) in _own(setup).items()}
 
 
 def client_statistics(setup: Setup) -> dict[str, Statistics]:

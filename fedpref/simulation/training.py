@@ -9,9 +9,9 @@ from typing import Protocol
 from fedpref.core.entropy import Entropy
 from fedpref.core.types import Adversary
 from fedpref.errors import TooFewSurvivors
+from fedpref.rounds import evaluation, moment
 from fedpref.rounds.client import Contribute
 from fedpref.rounds.contribution import contribute
-from fedpref.rounds.evaluation import run_evaluation
 from fedpref.rounds.plain import plain
 from fedpref.rounds.secure import Head, secure
 from fedpref.rounds.server import (
@@ -19,13 +19,20 @@ from fedpref.rounds.server import (
     Journal,
     Send,
     ServerState,
+    run_after,
     run_round,
     start,
 )
 from fedpref.simulation.drawing import cohort
 from fedpref.simulation.dropouts import Unreliable
 from fedpref.simulation.enrolment import enrol
-from fedpref.simulation.setup import Setup, client_gradients, client_statistics
+from fedpref.simulation.setup import (
+    Setup,
+    client_gradients,
+    client_offsets,
+    client_statistics,
+)
+from fedpref.stages import Purpose, Stage
 from fedpref.transport.in_process import Carry, Endpoint, SecureDevice, SimulatedDevice
 
 
@@ -77,7 +84,7 @@ def train(
     carry: Carry,
     journal: Diary,
     state: ServerState | None = None,
-    evaluate: bool = False,
+    whole: bool = False,
     on_round: Callable[[Round, ServerState], None] = lambda done, state: None,
 ) -> Trained:
     """Run the planned rounds that are left after ``state``.
@@ -88,9 +95,9 @@ def train(
         carry: The road.
         journal: Charges each round before it is released; knows which comes next.
         state: Where to go on; ``None`` starts at the beginning.
-        evaluate: Whether to make the plan's evaluation at the end. With too few
-            devices it is given up, and the state has none.
-        on_round: Told about each finished round, the evaluation included.
+        whole: Whether to make the plan's releases that come after training. One for
+            which too few devices answer is given up, and the state has none of it.
+        on_round: Told about each finished release.
 
     Raises:
         TooFewSurvivors: Rounds had too few contributions, more of them than there are
@@ -121,8 +128,13 @@ def train(
                     raise
                 continue
             on_round(describe(current, setup, time.perf_counter() - begun), current)
-        if evaluate and _to_evaluate(setup, current, journal):
-            current = _evaluated(setup, current, devices, send, journal, on_round)
+        if not whole or not current.steps:
+            return
+        for stage in setup.plan.stages[1:]:
+            if journal.next_round() <= stage.first:
+                current = _after(
+                    stage, setup, current, devices, send, journal, on_round
+                )
 
     carry(devices.endpoints, drive)
     return Trained(current, devices.failures())
@@ -138,14 +150,8 @@ def _left(setup: Setup, journal: Diary) -> bool:
     return round_ <= limit and journal.attempts() < limit + begun
 
 
-def _to_evaluate(setup: Setup, state: ServerState, journal: Diary) -> bool:
-    """Whether there is a model, its evaluation is planned, and it was not made."""
-    left = journal.next_round() <= setup.plan.reserved_rounds
-    planned = setup.plan.spec.evaluation
-    return planned and left and state.steps > 0 and not state.evaluation.size
-
-
-def _evaluated(
+def _after(
+    stage: Stage,
     setup: Setup,
     state: ServerState,
     devices: "_Devices",
@@ -153,18 +159,18 @@ def _evaluated(
     journal: Diary,
     on_round: Callable[[Round, ServerState], None],
 ) -> ServerState:
-    """The state with the evaluation, or as it was if too few devices answered.
+    """The state with what ``stage`` releases, or as it was if too few answered.
 
-    The request has the plan's last number, which tells devices what is asked; none is
-    answered twice, so there is no second try.
+    Devices answer no number twice, so there is no second try.
     """
     begun = time.perf_counter()
+    keep = moment.keep if stage.purpose is Purpose.MOMENT else evaluation.keep
     try:
-        done = run_evaluation(
-            journal.next_round(),
+        done = run_after(
+            stage.first,
             state,
-            plan=setup.plan,
-            gather=devices.gather(setup.plan.reserved_rounds, send),
+            keep=partial(keep, plan=setup.plan),
+            gather=devices.gather(stage.first, send),
             journal=journal,
         )
     except TooFewSurvivors:
@@ -175,7 +181,7 @@ def _evaluated(
 
 def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
     plan = setup.plan
-    statistics = client_statistics(setup)
+    statistics, offsets = client_statistics(setup), client_offsets(setup)
     own: dict[int, Contribute] = {
         number: partial(
             contribute,
@@ -184,6 +190,7 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
             gradient=gradient,
             entropy=entropy,
             statistics=statistics[user],
+            offset=offsets.get(user),
         )
         for number, (user, gradient) in enumerate(
             client_gradients(setup).items(), start=1

@@ -23,8 +23,10 @@ from fedpref.errors import IntegrityError, OutputError
 _DIGEST_BYTES = 32
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Put ``data`` at ``path`` in one step that survives a crash.
+
+    Until it has its ``mode``, the file is readable by its owner alone.
 
     Raises:
         OutputError: The folder is missing, read-only or full; nothing has changed.
@@ -36,7 +38,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:

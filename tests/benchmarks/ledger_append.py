@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.store.ledger import Ledger
 
@@ -26,7 +26,8 @@ def durations_ms(path: Path, rows: int) -> list[float]:
     """Of charging and releasing one round after another."""
     event = GaussianSum(*WHO, 1, Fraction(10**6), 8)
     per_round = {Adversary.OUTSIDER: event, Adversary.SERVER: NonPrivate(*WHO, 8)}
-    plan = Reservation("a", "plan", *WHO, rounds=rows, per_round=per_round, delta=1e-6)
+    parts = (Part(rows, per_round),)
+    plan = Reservation("a", "plan", *WHO, parts=parts, delta=1e-6)
     cap = Cap("people", "2026", *WHO, Adversary.OUTSIDER, 1000.0, 1e-4)
     spans = []
     with Ledger.open(path) as ledger:

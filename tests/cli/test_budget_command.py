@@ -13,7 +13,7 @@ import pytest
 
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.store.ledger import Ledger
 
@@ -33,7 +33,7 @@ def fill(ledger: Ledger, run: str, planned: int, done: int, deviation: int = 6) 
         Adversary.OUTSIDER: noise,
         Adversary.SERVER: NonPrivate(user, zero, 8),
     }
-    plan = Reservation(run, "p", user, zero, planned, events, 1e-5)
+    plan = Reservation(run, "p", user, zero, (Part(planned, events),), 1e-5)
     if user not in ledger.book.caps:
         ledger.append(lambda book: core.open_cap(book, cap))
     ledger.append(lambda book: core.reserve(book, plan))
@@ -382,4 +382,4 @@ def test_another_schema_is_refused_with_what_differs(fedpref, path) -> None:
         db.commit()
     done = fedpref("budget", "show", path)
     assert done.code == 4
-    assert "user_version = 1, must be 2" in done.err
+    assert "user_version = 1, must be 3" in done.err

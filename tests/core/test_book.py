@@ -15,7 +15,7 @@ from fedpref.core.book import Book, room
 from fedpref.core.currencies import Currency
 from fedpref.core.events import GaussianSum, NonPrivate, PoissonGaussianSum
 from fedpref.core.ledger import replay
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import BudgetError, FedprefError, InputError, UnsupportedEvent
 
@@ -34,9 +34,12 @@ def noisy(variance=100, coordinates=8) -> GaussianSum:
     return GaussianSum(*USER, 1, Fraction(variance), coordinates)
 
 
-def plan(run: str, rounds: int, event=None) -> Reservation:
-    events = {OUTSIDER: event or noisy(), SERVER: NonPrivate(*USER, 8)}
-    return Reservation(run, "plan", *USER, rounds, events, DELTA)
+def part(rounds: int, event=None) -> Part:
+    return Part(rounds, {OUTSIDER: event or noisy(), SERVER: NonPrivate(*USER, 8)})
+
+
+def plan(run: str, rounds: int, event=None, *later: Part) -> Reservation:
+    return Reservation(run, "plan", *USER, (part(rounds, event), *later), DELTA)
 
 
 def grow(book: Book, *steps) -> Book:
@@ -49,8 +52,8 @@ def opened(currency: str, **other) -> Book:
     return grow(Book(), lambda b: ledger.open_cap(b, cap(currency, **other)))
 
 
-def with_plan(book: Book, run: str, rounds: int, event=None) -> Book:
-    return grow(book, lambda b: ledger.reserve(b, plan(run, rounds, event)))
+def with_plan(book: Book, run: str, rounds: int, event=None, *later: Part) -> Book:
+    return grow(book, lambda b: ledger.reserve(b, plan(run, rounds, event, *later)))
 
 
 def with_round(book: Book, run: str, number: int) -> Book:
@@ -78,6 +81,44 @@ def test_divergences_add_at_the_order_of_the_cap() -> None:
     divergence = 8 / 2 * (9 / 100 + 7 / 50)
     expected = currencies.rdp_epsilon(divergence, 8, DELTA)
     assert book.claimed(Unit.USER, OUTSIDER) == pytest.approx(expected, rel=1e-9)
+
+
+def test_parts_add_like_plans_in_an_adaptive_currency() -> None:
+    for currency in NAMES:
+        whole = with_plan(opened(currency), "a", 9, None, part(7, noisy(50)))
+        apart = with_plan(with_plan(opened(currency), "a", 9), "b", 7, noisy(50))
+        claimed = whole.claimed(Unit.USER, OUTSIDER)
+        assert claimed == pytest.approx(apart.claimed(Unit.USER, OUTSIDER), rel=1e-12)
+        assert claimed > with_plan(opened(currency), "a", 9).claimed(
+            Unit.USER, OUTSIDER
+        )
+    sampled = PoissonGaussianSum(*USER, Fraction(1, 10), 1, Fraction(100), 8)
+    with pytest.raises(UnsupportedEvent, match="rdp"):
+        with_plan(opened("gaussian"), "a", 9, None, part(1, sampled))
+
+
+@pytest.mark.parametrize("currency", NAMES)
+def test_a_later_part_that_does_not_fit_is_refused(currency) -> None:
+    with_plan(opened(currency), "a", 9, None, part(1, noisy(50)))
+    with pytest.raises(BudgetError):
+        with_plan(opened(currency), "a", 9, None, part(500, noisy(50)))
+
+
+@pytest.mark.parametrize("currency", NAMES)
+def test_skipped_rounds_are_held_until_the_plan_is_closed(currency) -> None:
+    """Five rounds at first, one of them used, then the later part, and closed."""
+    book = with_plan(opened(currency), "a", 5, noisy(50), part(2, noisy(200)))
+    held = book.claimed(Unit.USER, OUTSIDER)
+    for number in (1, 6, 7):
+        book = with_round(book, "a", number)
+    assert book.accounts["a"].used == (1, 2)
+    assert book.held(book.accounts["a"]) == (5, 2)
+    assert book.claimed(Unit.USER, OUTSIDER) == held
+    book = grow(book, lambda b: ledger.close(b, "a"))
+    assert book.held(book.accounts["a"]) == (1, 2)
+    only = with_plan(opened(currency), "a", 1, noisy(50), part(2, noisy(200)))
+    assert book.claimed(Unit.USER, OUTSIDER) == only.claimed(Unit.USER, OUTSIDER)
+    assert book.claimed(Unit.USER, OUTSIDER) == book.spent(Unit.USER, OUTSIDER) < held
 
 
 @pytest.mark.parametrize("currency", NAMES)
@@ -126,7 +167,8 @@ def test_the_cap_is_what_is_promised(currency) -> None:
 
 def test_the_server_is_promised_nothing_by_a_cap_against_outsiders() -> None:
     """Its total is not bounded in advance, whatever its events cost so far."""
-    both = replace(plan("a", 3), per_round=dict.fromkeys(Adversary, noisy()))
+    same = Part(3, dict.fromkeys(Adversary, noisy()))
+    both = replace(plan("a", 3), parts=(same, same))
     book = grow(opened("gaussian"), lambda b: ledger.reserve(b, both))
     assert book.claimed(Unit.USER, SERVER) == inf
     book = grow(opened("gaussian", against=SERVER), lambda b: ledger.reserve(b, both))
@@ -192,10 +234,18 @@ class Machine(RuleBasedStateMachine):
     def start(self, epsilon):
         self.book = opened("gaussian", epsilon=epsilon)
         self.most = Fraction(room(self.book.caps[Unit.USER]))
-        self.plans = {}  # run -> [rounds that are held, size of one, charged, closed]
+        self.plans = {}  # run -> sizes of its rounds, by number
+        self.firsts = {}  # run -> the number at which its second part begins
+        self.charged = {}  # run -> the numbers that were charged
+        self.closed = set()
+
+    def size_of(self, run) -> Fraction:
+        """What a plan takes of the cap."""
+        numbers = self.charged[run] if run in self.closed else self.plans[run]
+        return sum((self.plans[run][n] for n in numbers), Fraction(0))
 
     def held(self):
-        return sum((p[0] * p[1] for p in self.plans.values()), Fraction(0))
+        return sum(map(self.size_of, self.plans), Fraction(0))
 
     def call(self, allowed, step) -> None:
         try:
@@ -205,40 +255,54 @@ class Machine(RuleBasedStateMachine):
         else:
             assert allowed
 
-    @rule(run=RUNS, rounds=st.integers(1, 9), multiplier=st.integers(1, 12))
-    def reserve(self, run, rounds, multiplier):
-        one = Fraction(1, multiplier**2)
-        allowed = run not in self.plans and self.held() + rounds * one <= self.most
-        event = noisy(multiplier**2)
-        self.call(allowed, lambda b: ledger.reserve(b, plan(run, rounds, event)))
+    @rule(
+        run=RUNS,
+        rounds=st.integers(1, 9),
+        later=st.integers(1, 3),
+        multipliers=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    )
+    def reserve(self, run, rounds, later, multipliers):
+        first, second = (Fraction(1, m**2) for m in multipliers)
+        sizes = dict(enumerate([first] * rounds + [second] * later, 1))
+        fits = self.held() + sum(sizes.values()) <= self.most
+        allowed = run not in self.plans and fits
+        events = [noisy(m**2) for m in multipliers]
+        made = plan(run, rounds, events[0], part(later, events[1]))
+        self.call(allowed, lambda b: ledger.reserve(b, made))
         if allowed:
-            self.plans[run] = [rounds, one, 0, False]
+            self.plans[run], self.charged[run] = sizes, []
+            self.firsts[run] = rounds + 1
 
-    @rule(run=RUNS)
-    def one_round(self, run):
-        rounds, _, charged, closed = self.plans.get(run, (0, 0, 0, True))
-        allowed = not closed and charged < rounds
-        number = charged + 1
+    @rule(run=RUNS, skip=st.booleans())
+    def one_round(self, run, skip):
+        numbers = self.charged.get(run, [])
+        number = 1 + max(numbers, default=0)
+        second = self.firsts.get(run, 0)
+        if skip and number < second:
+            number = second
+        allowed = run not in self.closed and number in self.plans.get(run, {})
         self.call(allowed, lambda b: ledger.unmask(b, run, number, "d"))
         if allowed:
             self.call(False, lambda b: ledger.close(b, run))
             self.call(True, lambda b: ledger.release(b, run, number, "m"))
-            self.plans[run][2] = number
+            numbers.append(number)
 
     @rule(run=RUNS)
     def close(self, run):
-        rounds, _, charged, closed = self.plans.get(run, (0, 0, 0, True))
-        allowed = not closed and charged < rounds
+        left = len(self.plans.get(run, {})) - len(self.charged.get(run, []))
+        allowed = run not in self.closed and left > 0
         self.call(allowed, lambda b: ledger.close(b, run))
         if allowed:
-            self.plans[run][0], self.plans[run][3] = charged, True
+            self.closed.add(run)
 
     @invariant()
     def the_cap_holds(self):
         if not hasattr(self, "book"):
             return
         cap = self.book.caps[Unit.USER]
-        charged = sum((p[1] * p[2] for p in self.plans.values()), Fraction(0))
+        charged = Fraction(0)
+        for run, numbers in self.charged.items():
+            charged += sum((self.plans[run][n] for n in numbers), Fraction(0))
         assert charged <= self.held() <= self.most
         found = self.book.spent(Unit.USER, OUTSIDER)
         assert found <= self.book.claimed(Unit.USER, OUTSIDER) <= cap.epsilon

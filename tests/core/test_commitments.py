@@ -88,6 +88,18 @@ def test_a_path_too_short_or_too_long_is_refused(count) -> None:
                 check(root, own[index], index, bent, count)
 
 
+def test_no_byte_moves_from_a_leaf_to_its_sibling() -> None:
+    """31 bytes and 33 make the same text as the 32 and 32 that were hashed."""
+    own = leaves(4)
+    root, paths = tree(own)
+    near, far = paths[0]
+    with pytest.raises(IntegrityError, match="not 32 bytes"):
+        check(root, own[0][:31], 0, (own[0][31:] + near, far), 4)
+    upper = sha256(b"\1" + own[0] + near).digest()
+    with pytest.raises(IntegrityError, match="not 32 bytes"):
+        check(root, upper + far[:1], 0, (far[1:],), 2)
+
+
 def test_an_inner_node_does_not_pass_as_a_leaf() -> None:
     """A second pre-image over a tree of half the depth, as without the prefixes."""
     own = leaves(4)

@@ -11,6 +11,14 @@ def test_os_keys_are_fresh_and_whole() -> None:
     assert OsEntropy().private
 
 
+def test_os_keys_are_what_the_system_hands_out(monkeypatch) -> None:
+    """And not the state of a generator of ours."""
+    handed = [bytes(range(size, 32 + size)) for size in (0, 100)]
+    given = iter(handed)
+    monkeypatch.setattr("os.urandom", lambda size: next(given)[:size])
+    assert [OsEntropy().key("noise/1"), OsEntropy().key("noise/1")] == handed
+
+
 def test_seeded_keys_are_marked_and_reproducible() -> None:
     assert not SeededEntropy(1).private
     assert SeededEntropy(1).key("a") == SeededEntropy(1).key("a")

@@ -81,6 +81,12 @@ def test_the_smallest_integer_is_not_short() -> None:
     assert squared_norm(np.array([-(2**63), 0, 5])) == 2**126 + 25
 
 
+@pytest.mark.parametrize("dtype", ["i4", ">i8", "i2", "u4"])
+def test_integers_of_other_kinds_are_not_short_either(dtype) -> None:
+    """Products of 32 bits would wrap: 2**14 squared, sixteen times, is 2**32."""
+    assert squared_norm(np.array([2**14] * 16, dtype)) == 2**32
+
+
 def test_rounding_is_toward_zero() -> None:
     rows = BoundedRows(np.array([[0.9, -0.9, 0.4, -0.4]]), 2.0, 0)
     assert sum_on_grid(rows, Grid(0.5)).total.tolist() == [1, -1, 0, 0]

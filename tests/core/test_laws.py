@@ -260,5 +260,9 @@ def test_refuses_other_variances(law, variance) -> None:
 
 
 def test_tables_are_made_once_and_do_not_print() -> None:
-    assert skellam_table(50) is skellam_table(50)
+    table = skellam_table(50)
+    assert table is skellam_table(50)
+    for array in (table.high, table.low, table.guide):  # shared by all later draws
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
     assert len(repr(skellam_table(50))) < 80

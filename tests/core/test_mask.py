@@ -113,11 +113,41 @@ def test_a_key_of_another_length_is_refused_before_anything_changes(size) -> Non
 
 
 @pytest.mark.parametrize(
-    "words", [np.zeros(3, np.int64), np.zeros(3, np.uint16), np.zeros((2, 2), "u4")]
+    "words",
+    [
+        np.zeros(3, np.int64),
+        np.zeros(3, np.uint16),
+        np.zeros((2, 2), "u4"),
+        np.zeros(3, np.dtype(np.uint32).newbyteorder()),  # the other order of bytes
+    ],
 )
 def test_other_arrays_are_refused(words) -> None:
     with pytest.raises(ValueError, match="must be uint32"):
         apply_masks(words, add=[KEY])
+
+
+def test_a_read_only_vector_is_refused_and_stays() -> None:
+    words = np.zeros(3, np.uint32)
+    words.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        apply_masks(words, add=[KEY])
+    assert not words.any()
+
+
+def test_other_layouts_pack_alike() -> None:
+    """Strided, reversed, read-only, of the other order of bytes."""
+    plain = np.arange(1, 40, 2, dtype=np.uint32) * 99_991
+    wide = np.zeros(40, np.uint32)
+    wide[::2] = plain
+    backward = plain[::-1].copy()
+    swapped = plain.astype(np.dtype(np.uint32).newbyteorder())
+    swapped.flags.writeable = False
+    for bits in (16, 24, 32):
+        for other in (wide[::2], backward[::-1], swapped):
+            assert pack(other, bits) == pack(plain, bits)
+            assert (centred(other, bits) == centred(plain, bits)).all()
+            signed = other.astype(np.int64)
+            assert (to_words(signed, bits) == signed % 2**bits).all()
 
 
 def test_masks_reach_a_view_that_is_not_contiguous() -> None:

@@ -95,6 +95,18 @@ def test_refuses_to_add_no_noise(multiplier) -> None:
         add_gaussian(empty, multiplier, key=KEY)
 
 
+def test_refuses_noise_that_a_double_cannot_resolve() -> None:
+    """A cast beyond int64 gives one constant, and so the sum in the clear."""
+    bounded = BoundedSum(np.arange(500, dtype=np.int64), 2**50, Grid(1.0))
+    most = Fraction(2**21)  # 2**46 steps
+    noise = add_gaussian(bounded, most, key=KEY) - bounded.total
+    assert chi_square_passes(noise, 2.0**46)
+    assert len(set((noise % 8).tolist())) == 8  # the last digits are covered too
+    for multiplier in (most + Fraction(1, 2**24), Fraction(10**14)):
+        with pytest.raises(ValueError, match=r"must be <= 2\*\*46; take a coarser"):
+            add_gaussian(bounded, multiplier, key=KEY)
+
+
 def test_the_sampler_reaches_as_far_as_its_tail_mass_says(monkeypatch) -> None:
     """The extreme words give the extreme radius, and both words count."""
     from fedpref.core import noise

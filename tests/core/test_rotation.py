@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
+from fedpref.core import rotation
 from fedpref.core.clip import clip_units
 from fedpref.core.entropy import uniform_words
 from fedpref.core.rotation import padded_size, rotate, rotate_back
@@ -76,6 +77,17 @@ def test_a_row_depends_on_itself_alone() -> None:
     after = rotate(BoundedRows(rows, 99.0, 0), seed=SEED).rows
     assert np.array_equal(before[[0, 2]], after[[0, 2]])
     assert not after[1].any()
+
+
+def test_signs_do_not_depend_on_the_order_of_bytes(monkeypatch) -> None:
+    """A server of one kind of machine undoes what a device of the other kind did."""
+    here = rotation._signs(200, SEED)
+
+    def swapped(count, *, key):
+        return uniform_words(count, key=key).astype(">u8")
+
+    monkeypatch.setattr(rotation, "uniform_words", swapped)
+    assert np.array_equal(rotation._signs(200, SEED), here)
 
 
 def test_refuses_another_length() -> None:

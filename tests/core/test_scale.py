@@ -8,9 +8,10 @@ from math import isqrt, sqrt
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedpref.core import scale as module
 from fedpref.core.grid import largest_square
 from fedpref.core.scale import Scale, choose_scale, fits_modulus
 from fedpref.errors import PlanError
@@ -220,8 +221,6 @@ def test_no_unit_has_a_larger_sum_of_absolute_values(size, steps) -> None:
 
 def scale_of(size: int, steps: int) -> Scale:
     """A scale of so few steps as no plan would have, and few enough to enumerate."""
-    from fedpref.core import scale as module
-
     ask = module._Ask(size, Fraction(1), 3, 1, 1, 24, False)
     return module._at(ask, steps)
 
@@ -251,16 +250,46 @@ def test_a_refusal_names_plans_that_work(change, reason, offered) -> None:
     ask = MAIN | change
     with pytest.raises(PlanError, match=reason) as refusal:
         choose_scale(**ask)
-    head, _, tail = str(refusal.value).partition("the nearest plans that work: ")
+    head, _, _ = str(refusal.value).partition("the nearest plans that work: ")
     assert f"word_bits = {ask['word_bits']}" in head
-    plans = dict(plan.split(" = ") for plan in tail.split(", or "))
+    plans = named(refusal.value, ask)
     assert offered <= set(plans)
-    for name, value in plans.items():
-        number = Fraction(value)
-        changed = ask | {name: number if name == "noise_multiplier" else int(number)}
+    for plan in plans.values():
+        assert choose_scale(**plan).steps >= 1
+
+
+def named(refusal: Exception, ask) -> dict[str, dict]:
+    """The plans in a refusal, exactly as they are printed."""
+    _, _, tail = str(refusal).partition("the nearest plans that work: ")
+    plans = {}
+    for part in filter(None, tail.split(", or ")):
+        name, value = part.split(" = ")
+        kind = Fraction if name == "noise_multiplier" else int
+        plans[name] = ask | {name: kind(value)}
         if name == "clients":
-            changed["contributors"] = max(1, 234 * int(number) // 293)
-        assert choose_scale(**changed).steps >= 1
+            kept = ask["contributors"] * int(value) // ask["clients"]
+            plans[name]["contributors"] = max(1, kept)
+    return plans
+
+
+@given(asks(), st.sampled_from([Fraction(1, 997), Fraction(1, 50), Fraction(997)]))
+@settings(max_examples=15, deadline=None)
+def test_whatever_a_refusal_names_works(ask, factor) -> None:
+    ask["noise_multiplier"] *= factor
+    try:
+        choose_scale(**ask)
+    except PlanError as refusal:
+        for plan in named(refusal, ask).values():
+            assert choose_scale(**plan).steps >= 1
+
+
+def test_a_refusal_prints_the_number_that_was_tried() -> None:
+    """Not 1.05148e+07; and a multiplier of six digits is tried as such."""
+    ask = MAIN | {"clients": 3, "contributors": 3, "word_bits": 32}
+    with pytest.raises(PlanError, match=r"units_per_client = 10514816$"):
+        choose_scale(**(ask | {"units_per_client": 30_000_000}))
+    tried = module._short(Fraction(2, 3) * Fraction(110, 100))
+    assert tried == Fraction("0.733333")
 
 
 def test_a_share_of_a_few_steps_is_refused() -> None:

@@ -1,5 +1,6 @@
 from contextlib import suppress
 from itertools import combinations
+from math import prod
 
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,18 @@ def test_shares_are_the_polynomials_values(secrets, threshold) -> None:
                 x = (holder + 1) // 2 * (1 if holder % 2 else -1)
                 expected = sum(c * pow(x, i, P) for i, c in enumerate(f)) % P
                 assert dealt[holder][place] == expected.to_bytes(66, "little")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 5, 15, 17, 24, 51, 62, 63])
+def test_no_lane_overflows_with_the_largest_coefficients(bits) -> None:
+    """All of them p - 1: a carry would reach the next polynomial."""
+    point = 2**bits - 1
+    for size in (1, 2, 3, 256 // bits, 256 // bits + 1, 600 // bits + 2):
+        wide = module._Wide.pack([[P - 1] * size, [0] * size, [P - 1]], point)
+        first, nothing, last = wide.at(point)
+        assert first % P == -sum(pow(point, i, P) for i in range(size)) % P
+        assert (nothing, last % P) == (0, P - 1)
+        assert max(first, last) < 2**522
 
 
 def test_a_share_less_is_consistent_with_every_secret() -> None:
@@ -154,6 +167,18 @@ def test_weights_of_far_holders() -> None:
     dealt = split([ONE], ids, 6, key=KEY)
     assert join(only(dealt, 0, ids), 6) == ONE
     assert sum(weights(ids)) % P == 1  # the constant polynomial
+
+
+@pytest.mark.parametrize("bits", range(4, 33))
+def test_products_of_differences_fit_where_they_are_made(bits) -> None:
+    """Points at one end first, then those at the other: the largest differences."""
+    last = 2**bits - 1
+    ids = (*range(last, last - 14, -2), *range(last - 1, last - 15, -2))
+    points = [(i + 1) // 2 * (1 if i % 2 else -1) for i in ids]
+    for i, weight in enumerate(weights(ids)):
+        others = [x for j, x in enumerate(points) if j != i]
+        over = prod(x - points[i] for x in others)
+        assert weight == prod(others) * pow(over, -1, P) % P
 
 
 def test_more_shares_than_needed_use_the_same_weights() -> None:

@@ -37,7 +37,7 @@ from pathlib import Path
 from fedpref.core import ledger as core
 from fedpref.core.book import Account, Book
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Cap, Reservation, Row
+from fedpref.core.rows import Cap, Part, Reservation, Row
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import BudgetError, FedprefError
 from fedpref.store import _ledger_file, _lock, checkpoints
@@ -59,7 +59,7 @@ def plan(name: str, rounds: int = ROUNDS) -> Reservation:
     per_round = {Adversary.OUTSIDER: EVENT, Adversary.SERVER: OPEN}
     sealed = sha256(name.encode()).hexdigest()
     return Reservation(
-        name, sealed, CAP.unit, CAP.relation, rounds, per_round, delta=1e-6
+        name, sealed, CAP.unit, CAP.relation, (Part(rounds, per_round),), delta=1e-6
     )
 
 
@@ -348,7 +348,7 @@ def main() -> None:
     options = parser.parse_args()
     for rounds in range(ROUNDS + 1):  # priced once here, so that no child has to
         for who in Adversary:
-            plan("warm").epsilon(who, rounds)
+            plan("warm").epsilon(who, (rounds,))
     found = Counter(dict.fromkeys([*FACTS, *VIOLATIONS], 0))
     lines, instructions = ticks_of_a_life(False), ticks_of_a_life(True)
     found["lines of a life"], found["instructions of a life"] = lines, instructions

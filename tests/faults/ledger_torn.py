@@ -26,7 +26,7 @@ from pathlib import Path
 
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import FedprefError
 from fedpref.store import _ledger_file
@@ -48,7 +48,7 @@ def plan(run: str) -> Reservation:
         Adversary.OUTSIDER: GaussianSum(*WHO, 1, Fraction(64), 8),
         Adversary.SERVER: NonPrivate(*WHO, 8),
     }
-    return Reservation(run, "plan", *WHO, ROUNDS, per_round, delta=1e-6)
+    return Reservation(run, "plan", *WHO, (Part(ROUNDS, per_round),), delta=1e-6)
 
 
 def snapshot(folder: Path) -> Files:

@@ -46,7 +46,10 @@ def test_a_prompt_is_part_of_the_text():
 
 def test_coefficients_are_softmax_minus_one_hot(softmax):
     """ann: p(b | a, b) = s, so d loss / d a = -s and d loss / d b = +s; added up."""
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
     first, second = sigmoid(-0.2 - 0.3), sigmoid(-0.2 - 1.0)
     p = np.exp(SCORES[[2, 1, 3]]) / np.exp(SCORES[[2, 1, 3]]).sum()
     ann = [-first, first + second, -second, 0]

@@ -3,32 +3,50 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from hashlib import sha256
 from math import inf
 
 import pytest
 
 from fedpref.core import ledger as core
+from fedpref.core.accounting import epsilon_of
 from fedpref.core.book import Book
 from fedpref.core.currencies import Currency
-from fedpref.core.events import GaussianSum, NonPrivate, PoissonGaussianSum
+from fedpref.core.events import (
+    GaussianSum,
+    NonPrivate,
+    PoissonGaussianSum,
+    SkellamSum,
+)
 from fedpref.core.ledger import replay
-from fedpref.core.rows import GENESIS, Cap, Reservation, link
+from fedpref.core.rows import GENESIS, Cap, Part, Reservation, link
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import InputError, IntegrityError
-from fedpref.report import budget, budget_plan, budget_rows, budget_statement
+from fedpref.report import (
+    budget,
+    budget_plan,
+    budget_rows,
+    budget_runs,
+    budget_statement,
+)
 from fedpref.report import cross_check as checks
 
 OUT, SERVER = Adversary.OUTSIDER, Adversary.SERVER
 ZERO = Relation.ZERO_OUT
 NOISE = GaussianSum(Unit.USER, ZERO, 1, Fraction(36), 8)
+MOMENT = GaussianSum(Unit.USER, ZERO, 1, Fraction(4), 136)
 BARE = NonPrivate(Unit.USER, ZERO, 8)
 DRAWN = PoissonGaussianSum(Unit.USER, ZERO, Fraction(1, 10), 1, Fraction(4), 8)
 CAP = Cap("people <b>|*", "2026", Unit.USER, ZERO, OUT, 4.0, 1e-4)
 
 
-def plan(run: str, rounds: int, event=NOISE, seeded=False) -> Reservation:
-    events = {OUT: event, SERVER: BARE}
-    return Reservation(run, "p", Unit.USER, ZERO, rounds, events, 1e-5, seeded)
+def part(rounds: int, event=NOISE, server=BARE) -> Part:
+    return Part(rounds, {OUT: event, SERVER: server})
+
+
+def plan(run: str, rounds: int, event=NOISE, seeded=False, later=()) -> Reservation:
+    parts = (part(rounds, event), *later)
+    return Reservation(run, "p", Unit.USER, ZERO, parts, 1e-5, seeded)
 
 
 def build(*steps) -> tuple:
@@ -69,7 +87,7 @@ def book(rows):
 def test_spent_reserved_and_left_add_up(book) -> None:
     user = budget.overview(book)["units"]["user"]
     first, second = plan("first", 4), plan("second", 3)
-    spent = first.epsilon(OUT, 2) + second.epsilon(OUT, 2)
+    spent = first.epsilon(OUT, (2,)) + second.epsilon(OUT, (2,))
     reserved = first.epsilon(OUT) + second.epsilon(OUT)
     assert user["spent"] == {"outsider": pytest.approx(spent), "server": "inf"}
     assert user["reserved"] == {"outsider": pytest.approx(reserved), "server": "inf"}
@@ -81,7 +99,7 @@ def test_spent_reserved_and_left_add_up(book) -> None:
 
 
 def test_runs_say_how_far_they_are(book) -> None:
-    first, second = budget.runs(book, Unit.USER)
+    first, second = budget_runs.runs(book, Unit.USER)
     assert (first["rounds_charged"], first["rounds_planned"]) == (2, 4)
     assert first["refunded"] == 1
     assert "2 rounds to go" in first["state"]
@@ -90,7 +108,7 @@ def test_runs_say_how_far_they_are(book) -> None:
 
 def test_burn_down_ends_at_what_is_spent(book) -> None:
     points = budget.burn_down(book, Unit.USER)
-    assert [(p.run, p.rounds) for p in points] == [
+    assert [(p.run, p.number) for p in points] == [
         ("first", 1),
         ("first", 2),
         ("second", 1),
@@ -100,6 +118,160 @@ def test_burn_down_ends_at_what_is_spent(book) -> None:
     spent = [point.spent for point in points]
     assert spent == sorted(spent)
     assert all(p.left == pytest.approx(4.0 - p.spent) for p in points)
+
+
+@pytest.fixture(scope="module")
+def several():
+    """Thirteen rounds of which four were not needed, a moment, an evaluation."""
+    later = (part(1, MOMENT), part(1))
+    steps = [step for n in range(1, 10) for step in a_round("a", n)]
+    return replay(
+        build(
+            lambda book: core.open_cap(book, CAP),
+            lambda book: core.reserve(book, plan("a", 13, later=later)),
+            *steps,
+            *a_round("a", 14),
+            *a_round("a", 15),
+        )
+    )
+
+
+def test_a_plan_with_parts_is_shown_part_by_part(several) -> None:
+    (run,) = budget_runs.runs(several, Unit.USER)
+    counts = ("first", "rounds_planned", "rounds_charged", "rounds_held")
+    assert [tuple(part[name] for name in counts) for part in run["parts"]] == [
+        (1, 13, 9, 13),
+        (14, 1, 1, 1),
+        (15, 1, 1, 1),
+    ]
+    found = [part["releases"]["outsider"] for part in run["parts"]]
+    assert found[0] == "sums with Gaussian noise, multiplier 6; 8 numbers" == found[2]
+    assert found[1] == "sums with Gaussian noise, multiplier 2; 136 numbers"
+    assert run["parts"][1]["releases"]["server"] == "sums without noise; 8 numbers"
+    assert (run["rounds_planned"], run["rounds_charged"]) == (15, 11)
+    assert (run["rounds_released"], run["rounds_skipped"]) == (11, 4)
+    assert (run["rounds_held"], run["last_charged"]) == (15, 15)
+    assert run["state"] == "finished, 4 skipped"
+    assert budget_runs.rounds_text(run) == "9 of 13 + 1 of 1 + 1 of 1"
+    assert budget_runs.planned_text(run) == "13 + 1 + 1"
+    user = budget.overview(several)["units"]["user"]
+    assert user["rounds"] == 11
+    whole = [(NOISE, 14), (MOMENT, 1)]
+    assert run["reserved"]["outsider"] == epsilon_of(whole, 1e-5).epsilon
+    assert (
+        run["spent"]["outsider"] == epsilon_of([(NOISE, 10), (MOMENT, 1)], 1e-5).epsilon
+    )
+    json.dumps(budget.overview(several), allow_nan=False)
+
+
+def test_how_far_a_plan_with_parts_is(several) -> None:
+    later = (part(2, MOMENT),)
+    begun = build(
+        lambda book: core.open_cap(book, CAP),
+        lambda book: core.reserve(book, plan("b", 3, later=later)),
+        *a_round("b", 1),
+        *a_round("b", 4),
+    )
+    (run,) = budget_runs.runs(replay(begun), Unit.USER)
+    assert run["state"] == "1 round to go, 2 skipped; they stay reserved"
+    assert run["rounds_released"] == 2
+    lost = core.abort(replay(begun), "b", 5, refund=False)
+    (run,) = budget_runs.runs(replay([*begun, lost]), Unit.USER)
+    assert (run["rounds_charged"], run["rounds_released"]) == (3, 2)
+
+
+def test_burn_down_goes_by_the_numbers_of_the_ledger(several) -> None:
+    points = budget.burn_down(several, Unit.USER)
+    numbers = [point.number for point in points]
+    assert numbers == sorted(set(numbers))
+    assert set(numbers) <= {*range(1, 10), 14, 15}
+    assert numbers[-1] == 15
+    assert points[-1].spent == pytest.approx(several.spent(Unit.USER, OUT), rel=1e-12)
+    spent = [point.spent for point in points]
+    assert spent == sorted(spent)
+    for point in points[:-1]:
+        rounds = min(point.number, 9)
+        counts = [(NOISE, rounds), (MOMENT, int(point.number >= 14))]
+        assert point.spent == pytest.approx(epsilon_of(counts, 1e-5).epsilon, rel=1e-2)
+
+
+@pytest.mark.parametrize("currency", ["gaussian", "rdp:16"])
+def test_burn_down_of_parts_under_an_adaptive_cap(currency) -> None:
+    cap = replace(CAP, currency=Currency.parse(currency), delta=1e-5, epsilon=9.0)
+    later = (part(1, MOMENT),)
+    book = replay(
+        build(
+            lambda book: core.open_cap(book, cap),
+            *(lambda b, r=r: core.reserve(b, plan(r, 2, later=later)) for r in "ab"),
+            *a_round("a", 1),
+            *a_round("a", 3),
+            *a_round("b", 3),
+        )
+    )
+    points = budget.burn_down(book, Unit.USER)
+    assert [(p.run, p.number) for p in points] == [("a", 1), ("a", 3), ("b", 3)]
+    assert points[-1].spent == pytest.approx(book.spent(Unit.USER, OUT), rel=1e-12)
+    assert [p.spent for p in points] == sorted(p.spent for p in points)
+
+
+def test_the_statement_names_every_kind_of_release(several) -> None:
+    found = budget_statement.statement(several)
+    user = found["units"]["user"]
+    assert user["mechanisms"] == [
+        "sums with Gaussian noise, multiplier 2",
+        "sums with Gaussian noise, multiplier 6",
+    ]
+    markdown, html = budget_statement.markdown(found), budget_statement.html(found)
+    assert "* 1 run, 11 rounds." in markdown
+    assert "* Run a has 3 parts:" in markdown
+    assert "  * number 1–13: 9 of 13 charged; sums with Gaussian noise" in markdown
+    assert "  * number 14: 1 of 1 charged" in markdown
+    assert "number 1–13: sums with Gaussian noise, multiplier 6; 8 numbers" in html
+    plain = budget_statement.statement(one_run("a", NOISE))
+    assert "parts" not in budget_statement.markdown(plain)
+    assert "number 1" not in budget_statement.html(plain)
+
+
+def test_one_readable_part_is_enough_to_trust_the_server() -> None:
+    """Masked training and a sum that the server reads: both assumptions are said."""
+    shares = SkellamSum(Unit.USER, ZERO, 1, 1, Fraction(10**6), 8)
+    masked, readable = part(2, shares, shares), part(1, NOISE, BARE)
+
+    def assumed(*parts: Part) -> tuple[set[str], str]:
+        made = replace(plan("a", 1), parts=parts)
+        book = replay(
+            build(
+                lambda book: core.open_cap(book, CAP),
+                lambda book: core.reserve(book, made),
+            )
+        )
+        found = budget_statement.statement(book)
+        sees = found["units"]["user"]["adversaries"]["server"]["sees"]
+        return set(found["assumptions"]), sees
+
+    trusted = set(budget_statement.TRUSTED_SERVER)
+    secure = set(budget_statement.SECURE_SUM)
+    both, sees = assumed(masked, readable)
+    assert trusted | secure <= both
+    assert sees == budget_statement.EVERY_UPDATE
+    alone, sees = assumed(masked, masked)
+    assert secure <= alone
+    assert not trusted & alone
+    assert sees == budget_statement.MASKED_UPDATES
+    bare, _ = assumed(readable)
+    assert trusted <= bare
+    assert not secure & bare
+
+
+def test_a_secret_draw_in_any_part_is_an_assumption() -> None:
+    made = plan("a", 1, later=(part(1, DRAWN),))
+    book = replay(
+        build(
+            lambda book: core.open_cap(book, CAP), lambda book: core.reserve(book, made)
+        )
+    )
+    found = budget_statement.statement(book)
+    assert budget_statement.SECRET_DRAW in found["assumptions"]
 
 
 def test_a_thousand_rounds_are_drawn_with_a_few_points() -> None:
@@ -137,6 +309,21 @@ def test_exports_come_back_as_they_went_out(rows) -> None:
     assert budget_rows.from_jsonl(budget_rows.to_jsonl(rows)) == rows
     assert budget_rows.from_csv(budget_rows.to_csv(rows)) == rows
     assert budget_rows.verified(rows) == replay(rows)
+
+
+def test_rows_of_another_schema_are_told_apart_from_broken_ones(rows) -> None:
+    """They do not even hash alike; the message says why."""
+    old = replace(rows[0], body=rows[0].body.replace('"schema":3', '"schema":2'))
+    head = sha256(bytes(32) + sha256(hashed(2, old)).digest()).digest()
+    with pytest.raises(IntegrityError, match="schema = 2, must be 3"):
+        budget_rows.verified((replace(old, head=head), *rows[1:]))
+    other = replace(rows[0], body=rows[0].body.replace("2026", "2027"))
+    with pytest.raises(IntegrityError, match="row 1 was edited"):
+        budget_rows.verified((other, *rows[1:]))
+
+
+def hashed(schema: int, row) -> bytes:
+    return json.dumps([schema, row.seq, str(row.kind), row.body]).encode()
 
 
 def rechained(rows):
@@ -346,11 +533,19 @@ def test_other_accountants_agree(book) -> None:
         assert opinion.ours <= opinion.rdp * 1.001
 
 
+def test_other_accountants_price_the_parts_together(several) -> None:
+    pytest.importorskip("prv_accountant")
+    (opinion,) = checks.cross_check(several)
+    assert opinion.ours == epsilon_of([(NOISE, 14), (MOMENT, 1)], 1e-5).epsilon
+    assert opinion.low <= opinion.ours <= opinion.high * 1.02
+    assert opinion.ours <= opinion.rdp * 1.001
+
+
 def test_a_price_below_the_truth_is_found(book, monkeypatch) -> None:
     pytest.importorskip("prv_accountant")
     honest = Reservation.epsilon
     monkeypatch.setattr(
-        Reservation, "epsilon", lambda self, who, rounds=None: 0.97 * honest(self, who)
+        Reservation, "epsilon", lambda self, who, used=None: 0.97 * honest(self, who)
     )
     with pytest.raises(IntegrityError, match=r"run first.*proves to be too little"):
         checks.cross_check(book)

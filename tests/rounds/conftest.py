@@ -7,6 +7,7 @@ import pytest
 from fedpref.core.entropy import SeededEntropy
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.plan import PrivacyPlan, PrivacySpec
+from fedpref.rounds import contribution
 from fedpref.rounds.contribution import contribute
 
 MULTIPLIER = {Noise.CENTRAL: 40, Noise.DISTRIBUTED: 40, Noise.NONE: None}
@@ -51,6 +52,16 @@ def toward():
         return lambda vector: (vector - np.asarray(goal, float))[None]
 
     return make
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Noise switched off, to see what is under it."""
+    monkeypatch.setattr(
+        contribution,
+        "skellam",
+        lambda count, variance, *, key: np.zeros(count, np.int64),
+    )
 
 
 @pytest.fixture

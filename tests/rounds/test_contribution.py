@@ -26,18 +26,6 @@ def made(plan, gradient, *, number=1, device=1, entropy=None):
     )
 
 
-@pytest.fixture
-def quiet(monkeypatch):
-    """Noise switched off, to see what is under it."""
-    from fedpref.rounds import contribution
-
-    monkeypatch.setattr(
-        contribution,
-        "skellam",
-        lambda count, variance, *, key: np.zeros(count, np.int64),
-    )
-
-
 @pytest.mark.parametrize("size", [0.5, 3.0, 1e300])
 def test_the_integer_norm_is_within_the_plans_bound(make_plan, quiet, size) -> None:
     plan = make_plan(noise=Noise.DISTRIBUTED, coordinates=50)
@@ -120,7 +108,7 @@ def hidden_plan(make_plan, **change):
 def test_a_hidden_coin_leaves_the_work_the_size_and_the_noise_alone(
     make_plan,
 ) -> None:
-    plan, calls = hidden_plan(make_plan), []
+    plan, calls = hidden_plan(make_plan, rounds=40), []
 
     def gradient(vector):
         calls.append(1)
@@ -144,6 +132,7 @@ def test_a_hidden_coin_leaves_the_work_the_size_and_the_noise_alone(
 def test_records_have_coins_of_their_own_and_a_public_cap(make_plan, quiet) -> None:
     plan = make_plan(
         noise=Noise.DISTRIBUTED,
+        rounds=59,
         unit=Unit.RECORD,
         units=40,
         units_per_client=3,

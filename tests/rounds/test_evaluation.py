@@ -17,15 +17,15 @@ from fedpref.objectives import load
 from fedpref.rounds.client import ClientState, answer
 from fedpref.rounds.contribution import contribute
 from fedpref.rounds.evaluation import (
+    keep,
     noise_stddev,
     read,
-    run_evaluation,
     share,
     sums,
 )
 from fedpref.rounds.optimisers import sgd
 from fedpref.rounds.plain import plain
-from fedpref.rounds.server import Noisy, reals, start
+from fedpref.rounds.server import Noisy, reals, run_after, start
 from fedpref.secagg.messages import Invitation, encode_invitation
 from fedpref.simulation.setup import client_gradients, client_statistics
 from fedpref.simulation.training import _left
@@ -99,8 +99,9 @@ def evaluated(plan, endpoints, *, diary=None, state=None, number=None):
             journal=diary,
         )
         number_ = plan.reserved_rounds if number is None else number
+        keeping = partial(keep, plan=plan)
         out.append(
-            run_evaluation(number_, state, plan=plan, gather=gather, journal=diary)
+            run_after(number_, state, keep=keeping, gather=gather, journal=diary)
         )
 
     carry(endpoints, drive)
@@ -143,7 +144,8 @@ def test_the_released_model_is_the_one_that_is_asked_about(make_plan) -> None:
         asked.append(model)
         return Noisy(np.zeros(3, np.int64), 4)
 
-    run_evaluation(4, state, plan=plan, gather=gather, journal=Diary())
+    keeping = partial(keep, plan=plan)
+    run_after(4, state, keep=keeping, gather=gather, journal=Diary())
     assert asked[0].tolist() == [2.0, 1.0, 0.0]
 
 
@@ -186,7 +188,7 @@ def test_distributed_noise_comes_out_as_large_as_is_said(make_plan, bits) -> Non
         ).update
         for i in range(1, 5)
     )
-    noise = reals(total, plan) * 3**0.5 / plan.spec.clip
+    noise = reals(total, plan.stages[-1], plan) * 3**0.5 / plan.spec.clip
     ratio = float((noise**2).sum()) / noise_stddev(4, plan) ** 2
     low, high = stats.chi2.ppf((1e-6, 1 - 1e-6), size)
     assert low < ratio < high
@@ -201,18 +203,6 @@ def test_central_noise_is_that_of_the_plan(make_plan) -> None:
 
 
 # --- what a device says ---------------------------------------------------------------
-
-
-@pytest.fixture
-def quiet(monkeypatch):
-    """Noise switched off, to see what is under it."""
-    from fedpref.rounds import contribution
-
-    monkeypatch.setattr(
-        contribution,
-        "skellam",
-        lambda count, variance, *, key: np.zeros(count, np.int64),
-    )
 
 
 def said(plan, statistics, number=None):

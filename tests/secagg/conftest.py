@@ -81,7 +81,7 @@ class Cohort:
             "server": self.server.public,
             "task": TASK,
             "plan": PLAN,
-            "limits": limits,
+            "limits": lambda round_: limits,
         }
         return Member(**(values | change))
 

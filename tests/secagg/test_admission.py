@@ -132,8 +132,8 @@ def test_a_shrunken_cohort(make_cohort) -> None:
 
 def test_colluders_are_a_share_of_the_cohort_rounded_up(make_cohort) -> None:
     cohort = make_cohort(10, colluders=2, t=7, min_survivors=8)
-    limits = replace(cohort.member(1).limits, colluders=Fraction(21, 100))
-    member = cohort.member(1, limits=limits)
+    limits = replace(cohort.member(1).limits(1), colluders=Fraction(21, 100))
+    member = cohort.member(1, limits=lambda round_: limits)
     cohort.refuses(1, invite(cohort), "colluders = 2, must be >= 3", member=member)
 
 

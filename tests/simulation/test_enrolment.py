@@ -68,7 +68,7 @@ def test_no_two_runs_share_keys_and_no_key_shows(plan) -> None:
 
 def test_devices_insist_on_what_the_plan_counts_on(plan) -> None:
     """What the server offers is what a device of the same plan accepts, and no less."""
-    limits, terms = limits_of(plan), terms_of(plan)
+    limits, terms = limits_of(plan, 1), terms_of(plan, 1)
     assert limits.colluders == Fraction(1, 10)
     assert limits.contributors == plan.min_survivors - plan.colluders == 7
     assert limits.min_survivors == terms.min_survivors == 8

@@ -8,7 +8,7 @@ import pytest
 
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Cap, Reservation
+from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.store.ledger import Ledger
 
@@ -29,7 +29,8 @@ def reservation(cap):
             Adversary.OUTSIDER: GaussianSum(cap.unit, cap.relation, 1, Fraction(64), 8),
             Adversary.SERVER: NonPrivate(cap.unit, cap.relation, 8),
         }
-        return Reservation(run, "p", cap.unit, cap.relation, rounds, per_round, 1e-6)
+        parts = (Part(rounds, per_round),)
+        return Reservation(run, "p", cap.unit, cap.relation, parts, 1e-6)
 
     return make
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -76,9 +77,10 @@ def test_a_row_that_is_not_the_next_one_is_not_written(path, steps) -> None:
 def test_threads_take_turns(path, steps, reservation) -> None:
     with Ledger.open(path) as ledger:
         ledger.append(steps[0])
-        step = lambda n: lambda b: core.reserve(b, reservation(f"r{n}", 1))  # noqa: E731
+        plans = [reservation(f"r{n}", 1) for n in range(8)]
+        more = [partial(core.reserve, plan=plan) for plan in plans]
         workers = [
-            threading.Thread(target=ledger.append, args=(step(n),)) for n in range(8)
+            threading.Thread(target=ledger.append, args=(step,)) for step in more
         ]
         for worker in workers:
             worker.start()
@@ -90,7 +92,10 @@ def test_threads_take_turns(path, steps, reservation) -> None:
 
 def test_settings_of_the_connection(path) -> None:
     with Ledger.open(path) as ledger:
-        ask = lambda name: ledger._db.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
+
+        def ask(name):
+            return ledger._db.execute(f"PRAGMA {name}").fetchone()[0]
+
         assert ask("journal_mode") == "wal"
         assert ask("synchronous") == 2
         assert ask("fullfsync") == 1
@@ -254,7 +259,7 @@ from fractions import Fraction
 from pathlib import Path
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
-from fedpref.core.rows import Reservation
+from fedpref.core.rows import Part, Reservation
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import BudgetError, SetupError
 from fedpref.store.ledger import Ledger
@@ -267,7 +272,7 @@ events = {
 number = 0
 while True:
     run = f"{sys.argv[2]}-{number}"
-    plan = Reservation(run, "p", *about, 4, events, 1e-6)
+    plan = Reservation(run, "p", *about, (Part(4, events),), 1e-6)
     try:
         with Ledger.open(Path(sys.argv[1])) as ledger:
             ledger.append(lambda book: core.reserve(book, plan))

@@ -1,0 +1,110 @@
+"""What a few own answers add to the released model, for people who did not train it.
+
+Guarantees: who is predicted had no part in the training; an offset is fitted to a
+person's own revealed answers alone; the prior is the released second moment or a public
+constant, so nothing here costs further epsilon. For every k the same answers are asked.
+
+Does not give: privacy to the held-out people, whose answers are read directly:
+simulation only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedpref.config import PersonalSection
+from fedpref.core.types import Float
+from fedpref.errors import InputError
+from fedpref.rounds import moment
+from fedpref.rounds.server import ServerState
+from fedpref.simulation.setup import Setup
+from fedpref.study import result
+from fedpref.study.answers import from_records, reveal
+from fedpref.study.measure import measure
+from fedpref.study.models import Model, Personal, Shared, own_only
+from fedpref.study.prior import covariance, isotropic
+
+FLOOR = 0.02  # least variance kept in a direction, in units of the public prior's
+INFLATION = 1.5  # offsets fitted under a prior to few answers are too short
+
+OWN, COMMON = "own answers only", "this run"
+PUBLIC, RELEASED = "this run + own answers", "this run + own answers, released prior"
+
+
+def prior_of(setup: Setup, state: ServerState) -> tuple[Float, bool, str]:
+    """The prior of an offset ``[D, D]``, whether it was released, and why (not)."""
+    section = setup.scenario.personal
+    spread = 2.5 if section is None else section.prior
+    public = isotropic(setup.scenario.model.features, spread)
+    if setup.plan.spec.moment is None:
+        return public, False, "no prior was released: the public one is used"
+    if not state.moment.size:
+        return public, False, "too few devices answered: the public prior is used"
+    released = moment.mean(state.moment, setup.plan)
+    try:
+        found = covariance(released, floor=FLOOR * spread**2, inflation=INFLATION)
+    except InputError as error:
+        return public, False, f"{error}; here the public prior is used"
+    return found, True, "the prior is the released second moment of people's offsets"
+
+
+def curve(
+    setup: Setup, state: ServerState, section: PersonalSection
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """The entry ``personal`` of ``evaluation.json``, and notes.
+
+    Raises:
+        InputError: No held-out person has more answers than the largest k.
+    """
+    model, vector = setup.model, state.released
+    model.set(vector)
+    answers = from_records(setup.split.heldout, model.features)
+    head: Float = model.head.numpy()
+    prior, released, why = prior_of(setup, state)
+    public = isotropic(len(head), section.prior)
+    models: dict[str, Model] = {
+        OWN: own_only(len(head), section.prior),
+        COMMON: Shared(head),
+        PUBLIC: Personal(head, public),
+    }
+    if released:
+        models[RELEASED] = Personal(head, prior)
+    found: dict[tuple[str, int], list[tuple[int, Any]]] = {}
+    short = 0
+    for draw in range(section.draws):
+        shown = reveal(answers, section.k, rng=np.random.default_rng(draw))
+        short = shown.short
+        for name, one in models.items():
+            for k in section.k:
+                predicted = one.predict(shown[k], shown.asked)
+                measured = measure(shown.asked, predicted)
+                found.setdefault((name, k), []).append((0, measured))
+    groups = setup.dataset.people
+    rows = {
+        name: {str(k): result.cell(found[name, k], groups) for k in section.k}
+        for name in models
+    }
+    best = RELEASED if released else PUBLIC
+    entry = {
+        "k": list(section.k),
+        "draws": section.draws,
+        "users": rows[COMMON][str(section.k[0])]["users"],
+        "short": short,
+        "released_prior": released,
+        "best": best,
+        "models": rows,
+        "gain_over_own": {
+            str(k): result.gain(found[best, k], found[OWN, k]) for k in section.k
+        },
+        "gain_over_common": {
+            str(k): result.gain(found[best, k], found[COMMON, k]) for k in section.k
+        },
+    }
+    notes = [f"own answers: {why}"]
+    if short:
+        notes.append(
+            f"own answers: held-out people with no more than {max(section.k)} answers "
+            f"are not in this curve: {short}"
+        )
+    return entry, notes

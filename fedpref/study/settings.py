@@ -1,0 +1,120 @@
+"""Public constants of the studies: one place, set before anybody is asked.
+
+Guarantees: nothing in here is computed from answers at run time, so it costs nothing.
+
+Does not give: constants that nobody looked at people for. Rounds, rates, clips and
+priors were chosen on the people of these very sets, on other splits than the reported
+ones where that was possible; epsilon does not cover that choice (docs/study.md).
+"""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+MOMENTUM = 0.9
+AVERAGE_LAST = 0.5
+MIN_SURVIVORS = 0.9
+COLLUDERS = 0.1
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How one vector is learned together.
+
+    Args:
+        rounds: Noisy sums released.
+        lr: Step of momentum SGD on the mean clipped gradient, in clips.
+        clip: Largest norm of one person's summed gradient.
+    """
+
+    rounds: int
+    lr: float
+    clip: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The public constants of one set.
+
+    Args:
+        directions: Whitened directions of the embeddings, the weights learned.
+        weights: How the pooled weights are learned.
+        prior: Standard deviation of one personal weight, the public prior.
+        basis: How weights and basis are learned together.
+        rank: Directions of the basis, K.
+        basis_length: Length of each direction before training.
+        basis_scale: Scale of the basis's trained numbers.
+        prototypes: How cluster prototypes are learned.
+        clusters: How many there are.
+        moment_norm: Largest norm of an offset in the release of second moments, in
+            units of ``prior * sqrt(directions)``.
+        moment_share: Part of the budget (of mu squared) that this release takes.
+        moment_factor: What its mean is multiplied by: offsets that were fitted to few
+            answers are shorter than the true ones.
+        moment_floor: Least eigenvalue kept, in units of ``prior**2``.
+        moment_from: Smallest total epsilon at which the release is made; below, its
+            noise costs more than it tells and the public prior is used.
+        basis_floor: Variance of a personal weight outside the basis.
+        noise: Standard deviation of a rating given a person's own weights.
+        noise_over_people: The same given the pooled weights.
+        ks: Own answers revealed, unless asked for otherwise.
+        draws: Draws of which answers are revealed, for each seed.
+    """
+
+    directions: int
+    weights: Learning
+    prior: float
+    basis: Learning
+    rank: int
+    basis_length: float
+    basis_scale: float
+    prototypes: Learning
+    clusters: int
+    moment_norm: float = 0.5
+    moment_share: Fraction = field(default=Fraction(1, 2))
+    moment_factor: float = 1.5
+    moment_floor: float = 0.02
+    moment_from: float = 0.75
+    basis_floor: float = 0.4
+    noise: float = 0.5
+    noise_over_people: float = 0.6
+    ks: tuple[int, ...] = (0, 1, 2, 4, 8)
+    draws: int = 3
+
+
+def settings_of(name: str) -> Settings:
+    """The constants of a set; those of an unknown one are those of ``DEFAULT``."""
+    return BY_NAME.get(name, DEFAULT)
+
+
+DEFAULT = Settings(
+    directions=16,
+    weights=Learning(rounds=10, lr=1.0, clip=4.0),
+    prior=2.5,
+    basis=Learning(rounds=20, lr=1.0, clip=4.0),
+    rank=4,
+    basis_length=1.0,
+    basis_scale=2.0,
+    prototypes=Learning(rounds=20, lr=1.0, clip=4.0),
+    clusters=4,
+)
+
+BY_NAME: dict[str, Settings] = {
+    "electricity": DEFAULT,
+    "drone-delivery-privacy-choices": replace(
+        DEFAULT,
+        directions=32,
+        weights=Learning(rounds=20, lr=3.0, clip=1.0),
+        prior=4.0,
+        basis=Learning(rounds=20, lr=3.0, clip=1.0),
+        prototypes=Learning(rounds=20, lr=3.0, clip=1.0),
+    ),
+    "swissmetro": replace(
+        DEFAULT,
+        directions=128,
+        weights=Learning(rounds=60, lr=3.0, clip=2.0),
+    ),
+    "ridehail-privacy-choices": DEFAULT,
+    "vod-privacy-choices": DEFAULT,
+    "chatbot-privacy-vignettes": replace(DEFAULT, directions=32),
+    "argument-convincingness-prefs": replace(DEFAULT, directions=128),
+}
