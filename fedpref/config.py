@@ -193,6 +193,32 @@ class PersonalSection(_Section):
     draws: Annotated[int, Field(ge=1, le=100)] = 3
 
 
+class OwnBudgetsSection(_Section):
+    """``[own_budgets]``: simulation only: who has which own cap and own clip.
+
+    A person gets the limits of one place in the lists, by a hash of the name and the
+    public ``salt``. ``clips = "fit"`` gives each cap the largest clip with which the
+    whole plan stays within it; absent: the plan's clip.
+    """
+
+    caps: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100)]
+    shares: Annotated[tuple[Share, ...], Field(min_length=1)]
+    clips: Literal["fit"] | tuple[Positive, ...] | None = None
+    salt: Annotated[str, Field(min_length=1, max_length=200)] = "own-budgets"
+
+    @model_validator(mode="after")
+    def _lists_belong_together(self) -> "OwnBudgetsSection":
+        lengths = {"shares": len(self.shares)}
+        if isinstance(self.clips, tuple):
+            lengths["clips"] = len(self.clips)
+        for name, length in lengths.items():
+            if length != len(self.caps):
+                raise ValueError(f"{name} has {length} entries, caps {len(self.caps)}")
+        if abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares add up to {sum(self.shares):g}, must be 1")
+        return self
+
+
 EARNS_ITS_BUDGET = 0.75
 """Least total epsilon at which a released prior was seen to beat a public one."""
 
@@ -210,6 +236,22 @@ class Scenario(_Section):
     server: ServerSection = ServerSection()
     evaluate: EvaluateSection = EvaluateSection()
     personal: PersonalSection | None = None
+    own_budgets: OwnBudgetsSection | None = None
+
+    @model_validator(mode="after")
+    def _own_clips_are_within_the_clip(self) -> "Scenario":
+        own = self.own_budgets
+        if own is not None and isinstance(own.clips, tuple):
+            if max(own.clips) > self.privacy.clip:
+                raise ValueError(
+                    f"own_budgets.clips: {max(own.clips):g}, must be <= privacy.clip = "
+                    f"{self.privacy.clip:g}"
+                )
+        if own is not None and self.privacy.noise is Noise.NONE:
+            raise ValueError(
+                "own_budgets: no cap can be kept with privacy.noise = none"
+            )
+        return self
 
     @property
     def moment(self) -> Moment | None:

@@ -167,7 +167,7 @@ def scenario_keys(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     for name, field in model.model_fields.items():
         inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
         tables = [t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)]
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         if prefix or not tables:
             found[key] = field
         for table in tables:

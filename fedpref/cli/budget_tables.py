@@ -103,14 +103,15 @@ def _runs(console: Console, book: Book, unit: Unit) -> None:
     if not runs:
         return
     table = Table(title="runs", title_justify="left")
-    names = ("run", "rounds", "released", "refunded", "spent", "reserved", "")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("run", "") else "right")
+    table.add_column("run", no_wrap=True)
+    for name in ("rounds", "released", "refunded", "spent", "reserved"):
+        table.add_column(name, justify="right")
+    table.add_column("")
     against = book.caps[unit].against.value
     for run in runs:
         table.add_row(
             _short(run["run"]),
-            budget_runs.rounds_text(run),
+            budget_runs.rounds_text(run).replace(" + ", "\n"),
             str(run["rounds_released"]),
             str(run["refunded"]),
             epsilon(run["spent"][against]),

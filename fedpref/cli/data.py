@@ -5,7 +5,6 @@ Errors are raised; the command line's own handler prints them and sets the exit 
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,17 +99,16 @@ def get(
     ],
 ) -> None:
     """Download a package or a data set, verify its SHA-256, and say where it lies."""
-    from fedpref.data import assets, upstream
-
     for found in _named(name):
-        fetch = assets.fetch if isinstance(found, assets.Asset) else upstream.fetch
-        typer.echo(f"{found.name}: {_with_progress(found, partial(fetch, found))}")
+        typer.echo(f"{found.name}: {_fetch(found)}")
 
 
-def _with_progress(found: "Asset | Upstream", fetch: "Callable[..., Path]") -> "Path":
+def _fetch(found: "Asset | Upstream") -> "Path":
     """Fetch with a progress bar on stderr; stdout holds nothing but the answer."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    from fedpref.data import assets, upstream
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -119,7 +117,10 @@ def _with_progress(found: "Asset | Upstream", fetch: "Callable[..., Path]") -> "
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        path = fetch(progress=show)
+        if isinstance(found, assets.Asset):
+            path = assets.fetch(found, progress=show)
+        else:
+            path = upstream.fetch(found, progress=show)
         show(found.size_bytes, found.size_bytes)
         return path
 

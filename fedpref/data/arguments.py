@@ -63,6 +63,7 @@ def read(folder: Path, templates: Mapping[str, Template] = TEMPLATES) -> Dataset
         "texts, declared public; UKPConvArg1, CC BY 4.0, worker ids replaced"
     )
     silent = len({user for _, user, *_ in votes}) - people
+    dropped = {EQUAL: len(votes) - len(made), ALIKE: len(made) - len(records)}
     return Dataset(
         NAME,
         records,
@@ -70,7 +71,7 @@ def read(folder: Path, templates: Mapping[str, Template] = TEMPLATES) -> Dataset
         table,
         (first, 'report beside "the longer argument wins", about 69 % of the votes'),
         texts_public=True,
-        dropped={EQUAL: len(votes) - len(made), ALIKE: len(made) - len(records)},
+        dropped={why: count for why, count in dropped.items() if count},
     ).with_notes(
         _menus.repeats(records),
         f'{silent:,} people only voted "equal"' if silent else "",

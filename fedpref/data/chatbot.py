@@ -108,6 +108,11 @@ NOTICE = (
     "have one clear partner), not a statement by the authors"
 )
 
+PAIRS_NOTE = (
+    'a pair is not an answer, one rating sits in many: only unit = "user" protects a '
+    "rating"
+)
+
 Vignette = tuple[str, ...]  # one level of each factor
 
 
@@ -148,7 +153,9 @@ def read(folder: Path, templates: Mapping[str, Template] = TEMPLATES) -> Dataset
         people={user: groups[user] for user in people if user in groups},
         ratings=rated,
         dropped=dropped,
-    ).with_notes(ratings.repeats(rated), _without_pairs(people, records), lost)
+    ).with_notes(
+        PAIRS_NOTE, ratings.repeats(rated), _without_pairs(people, records), lost
+    )
 
 
 def _without_pairs(people: Iterable[str], records: Iterable[Record]) -> str:

@@ -12,7 +12,7 @@ near copies of one person under two ids can land on both sides.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedpref.core.types import Record
@@ -113,32 +113,35 @@ def cap(records: Iterable[Record], most: int) -> tuple[Record, ...]:
 
     >>> asked = [Record("a", q, ("x", "y"), choice=0) for q in "pqr"]
     >>> [record.prompt for record in cap(asked, 2)]
-    ['q', 'r']
+    ['p', 'r']
     """
     own = tuple(records)
-    keys = [(r.user, _drawn(r.user, _question(r))) for r in own]
-    return tuple(own[place] for place in _smallest(keys, most))
+    kept = _drawn([r.user for r in own], most, lambda place: _question(own[place]))
+    return tuple(own[place] for place in kept)
 
 
 def cap_ratings(ratings: Iterable[Rating], most: int) -> tuple[Rating, ...]:
     """At most ``most`` ratings of each person, chosen as :func:`cap` does."""
     own = tuple(ratings)
-    keys = [(r.user, _drawn(r.user, r.text.encode())) for r in own]
-    return tuple(own[place] for place in _smallest(keys, most))
+    kept = _drawn([r.user for r in own], most, lambda place: own[place].text.encode())
+    return tuple(own[place] for place in kept)
 
 
-def _smallest(keys: Sequence[tuple[str, bytes]], most: int) -> list[int]:
-    """Places of each person's ``most`` smallest hashes, in order."""
+def _drawn(
+    users: Sequence[str], most: int, question: Callable[[int], bytes]
+) -> list[int]:
+    """Places of each person's ``most`` questions with the smallest hashes, in order."""
     places: dict[str, list[int]] = {}
-    for place, (user, _) in enumerate(keys):
+    for place, user in enumerate(users):
         places.setdefault(user, []).append(place)
-    kept = [sorted(own, key=lambda p: keys[p][1])[:most] for own in places.values()]
-    return sorted(place for own in kept for place in own)
-
-
-def _drawn(user: str, question: bytes) -> bytes:
-    name = json.dumps([CAP_SALT, user]).encode()
-    return hashlib.sha256(name + question).digest()
+    kept: list[int] = []
+    for user, own in places.items():
+        if len(own) > most:  # hashing everybody's questions would take seconds
+            salt = json.dumps([CAP_SALT, user]).encode()
+            hashes = {p: hashlib.sha256(salt + question(p)).digest() for p in own}
+            own = sorted(own, key=hashes.__getitem__)[:most]
+        kept += own
+    return sorted(kept)
 
 
 def _question(record: Record) -> bytes:

@@ -7,7 +7,6 @@ seeded runs to be not private. Does not know of releases that were never booked.
 
 from collections.abc import Iterator
 from math import isinf
-from pathlib import Path
 from typing import Any
 
 from fedpref.core.book import Account, Book
@@ -19,11 +18,11 @@ from fedpref.errors import InputError
 from fedpref.report import budget, budget_runs, words
 from fedpref.report.budget_plan import LEAVES_OPEN, UNIT_WORDS, strength
 from fedpref.report.mechanisms import mechanism
+from fedpref.report.rendering import render
 from fedpref.report.statement import best_guess
 from fedpref.report.wording import EVERY_UPDATE, MASKED_UPDATES, MODEL
 
 FORMAT = "fedpref-ledger-statement/1"
-HERE = Path(__file__).parent
 
 RELATIONS = {
     "zero-out": "one contribution becomes zero, and its owner still takes part",
@@ -292,29 +291,14 @@ def html(found: dict[str, Any]) -> str:
 
 
 def _render(template: str, found: dict[str, Any], *, escape: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "epsilon": epsilon,
-        "delta": words.delta_text,
-        "left": left,
+    filters = {"epsilon": epsilon, "delta": words.delta_text, "left": left}
+    values = {
+        "found": found,
+        "cap": _cap,
+        "plain": _plain,
+        "numbers": budget_runs.numbers_text,
     }
-    css = (HERE / "report.css").read_text(encoding="utf-8")
-    page = environment.get_template(template).render(
-        found=found,
-        css=Markup(css),
-        cap=_cap,
-        plain=_plain,
-        numbers=budget_runs.numbers_text,
-    )
+    page = render(template, values, filters=filters, escape=escape)
     return page.rstrip() + "\n"
 
 

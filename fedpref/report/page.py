@@ -7,45 +7,47 @@ Does not compute: the numbers are those of ``report.json`` and ``statement.json`
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from fedpref.core.types import Noise
-from fedpref.report import figures, words
+from fedpref.report import figures, personal, releases, words
+from fedpref.report.rendering import render
 from fedpref.report.run import Run
 from fedpref.report.schema import Bin, Plan
-from fedpref.report.statement import SEEDED, UNITS, ledger_words, unmasked
+from fedpref.report.statement import (
+    SEEDED,
+    UNITS,
+    ledger_words,
+    released,
+    unmasked,
+)
 from fedpref.report.verdict import trains_adapter, verdict
 from fedpref.report.wording import OUTSIDER
+from fedpref.stages import Purpose
 
-HERE = Path(__file__).parent
+STAGES = {
+    Purpose.TRAINING: "round",
+    Purpose.MOMENT: "second moment",
+    Purpose.EVALUATION: "evaluation",
+}
 
 
 def page(run: Run, statement: dict[str, Any]) -> str:
     """Render the page for ``run`` and its statement."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "percent": words.percent,
         "interval": words.interval,
         "accountant": words.accountant_text,
         "epsilon": words.epsilon_text,
         "delta": words.delta_text,
+        "plain": words.plain,
+        "unbroken": words.unbroken,
         "seconds": words.seconds,
         "points": words.points,
     }
-    css = (HERE / "report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html.j2").render(
-        css=Markup(css),  # ours, not the run's
+    values = dict(
         run=run,
         plan=run.plan,
         results=run.results,
@@ -59,10 +61,16 @@ def page(run: Run, statement: dict[str, Any]) -> str:
         ledger=ledger_words(run.plan),
         unmasked=unmasked(run.plan),
         seeded=SEEDED,
+        released=released(run.plan),
+        stages=releases.to_json(run),
+        stage_names={purpose.value: name for purpose, name in STAGES.items()},
+        total=releases.TOTAL,
+        personal=_personal(run),
         verdict=verdict(run),
         **_figures(run),
         mechanism=mechanism(run),
     )
+    return render("report.html.j2", values, filters=filters, escape=True)
 
 
 def _figures(run: Run) -> dict[str, Any]:
@@ -83,6 +91,25 @@ def _figures(run: Run) -> dict[str, Any]:
         "calibration_x": x,
         "calibration_y": y,
         "calibration": dots,
+    }
+
+
+def _personal(run: Run) -> dict[str, Any] | None:
+    """What the section on own answers shows; None in a run that asked for none."""
+    curve = run.results.personal
+    if curve is None:
+        return None
+    spoken = personal.spoken_of(curve)
+    return {
+        "curve": curve,
+        "figure": personal.figure(curve),
+        "styles": personal.styles(curve),
+        "k": spoken,
+        "cell": None if spoken is None else curve.cell(curve.best, spoken),
+        "heading": personal.heading(curve),
+        "detail": personal.detail(curve),
+        "behind": personal.behind(curve),
+        "about": personal.about(run, curve),
     }
 
 
@@ -111,15 +138,19 @@ def accuracy_line(run: Run) -> figures.Line | None:
 
 
 def epsilon_line(run: Run) -> figures.Line | None:
-    """Epsilon against outsiders by round, where it is finite."""
-    seen = [(entry.round, entry.epsilon.outsider) for entry in run.rounds]
+    """Epsilon against outsiders by release, where it is finite."""
+    seen = [(entry.round, entry.epsilon.outsider) for entry in run.releases]
     if any(math.isinf(value) for _, value in seen):
         return None
     plan = run.plan
     both = plan.epsilon.server == plan.epsilon.outsider
     bound = plan.target_epsilon if plan.against is OUTSIDER or both else None
     target = bound if bound is not None and not math.isinf(bound) else None
-    labels = [f"round {number}: {words.epsilon_text(value)}" for number, value in seen]
+    labels = [
+        f"{STAGES[entry.purpose]} {entry.round}: "
+        f"{words.epsilon_text(entry.epsilon.outsider)}"
+        for entry in run.releases
+    ]
     return figures.line(seen, labels, fractions=False, floor=0.0, target=target)
 
 
@@ -164,6 +195,7 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
                       f"{heldout.pairs:,} pairs"),
         ("Trained on", f"{run.results.clients.train:,} people"),
         ("Rounds", f"{len(run.rounds):,} of {plan.rounds:,} planned"),
+        *_releases(plan),
         ("Trained coordinates", f"{plan.coordinates:,}"),
         ("Units in the plan", f"{plan.units:,}"),
         ("Clip (norm of one contribution)", words.plain(plan.clip)),
@@ -180,6 +212,18 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
                                          plan.accountant.outsider)),
         ("Epsilon, server", _accounted(plan.epsilon.server, plan.accountant.server)),
     ]  # fmt: skip
+
+
+def _releases(plan: Plan) -> list[tuple[str, str]]:
+    """Every stage with its noise, where there is more than training."""
+    planned = releases.stages(plan)
+    if len(planned) < 2:
+        return []
+    rows = [("Releases in the plan", releases.counted(plan))]
+    for stage in planned[1:]:
+        told = f"{releases.numbers(stage)}, {releases.noise(plan, stage)}"
+        rows.append((STAGES[stage.purpose].capitalize(), told))
+    return rows
 
 
 def _secure(plan: Plan) -> list[tuple[str, str]]:

@@ -16,8 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from fedpref.core.types import Noise
 from fedpref.errors import InputError
+from fedpref.report.releases import stages
 from fedpref.report.schema import Environment, Plan, Results, Round
 from fedpref.stages import Purpose
+
+CHANGED = "; the file was changed or is of another version: run the scenario again"
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -25,15 +28,23 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a report is made of."""
+    """Everything that a report is made of.
+
+    ``releases`` is every line of ``metrics.jsonl``; ``rounds`` those that trained.
+    """
 
     path: Path
     scenario: dict[str, Any]
     scenario_text: str
     plan: Plan
-    rounds: tuple[Round, ...]
+    releases: tuple[Round, ...]
     results: Results
     environment: Environment
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """The rounds of training."""
+        return tuple(r for r in self.releases if r.purpose is Purpose.TRAINING)
 
     @property
     def name(self) -> str:
@@ -56,35 +67,34 @@ def read(run: Path) -> Run:
         raise InputError(f"{run}: no such run folder; give the folder of a run")
     text = _text(run, "scenario.toml")
     plan = _model(run, "plan.json", Plan)
-    rounds = _parse(run, "metrics.jsonl", _rounds)
-    _require_honest(run, plan, rounds)
+    releases = _parse(run, "metrics.jsonl", _releases)
+    _require_honest(run, plan)
+    _require_planned(run, plan, releases)
     return Run(
         path=run,
         scenario=_parse(run, "scenario.toml", tomllib.loads),
         scenario_text=text,
         plan=plan,
-        rounds=rounds,
+        releases=releases,
         results=_model(run, "evaluation.json", Results),
         environment=_model(run, "environment.json", Environment),
     )
 
 
-def _rounds(text: str) -> tuple[Round, ...]:
+def _releases(text: str) -> tuple[Round, ...]:
     lines = [line for line in text.splitlines() if line.strip()]
-    rounds = tuple(Round.model_validate_json(line) for line in lines)
-    numbers = [entry.round for entry in rounds]
-    trained = tuple(r for r in rounds if r.purpose is Purpose.TRAINING)
-    if not trained:
+    releases = tuple(Round.model_validate_json(line) for line in lines)
+    numbers = [entry.round for entry in releases]
+    if not any(entry.purpose is Purpose.TRAINING for entry in releases):
         raise ValueError("no round is recorded")
     if numbers != sorted(set(numbers)):  # a round that was given up leaves a gap
         raise ValueError(f"rounds = {numbers[:5]}..., must count up")
-    return trained
+    return releases
 
 
-def _require_honest(run: Path, plan: Plan, rounds: tuple[Round, ...]) -> None:
+def _require_honest(run: Path, plan: Plan) -> None:
     """Refuse a plan whose numbers contradict what its noise can promise."""
-    where = f"{run / 'plan.json'}: "
-    then = "; the file was changed or is of another version: run the scenario again"
+    where, then = f"{run / 'plan.json'}: ", CHANGED
     if not plan.sealed:
         raise InputError(f"{where}sealed = false: only a sealed plan is a claim{then}")
     central = plan.noise in (Noise.CENTRAL, Noise.NONE)
@@ -103,11 +113,26 @@ def _require_honest(run: Path, plan: Plan, rounds: tuple[Round, ...]) -> None:
             f"{where}epsilon.outsider = {plan.epsilon.outsider} with noise = 'none', "
             f"must be 'inf'{then}"
         )
-    if len(rounds) > plan.rounds:
+
+
+def _require_planned(run: Path, plan: Plan, releases: tuple[Round, ...]) -> None:
+    """Refuse a release that the sealed plan does not have, and has no price for."""
+    where, then = f"{run / 'metrics.jsonl'}: ", CHANGED
+    trained = [entry for entry in releases if entry.purpose is Purpose.TRAINING]
+    if len(trained) > plan.rounds:
         raise InputError(
-            f"{run / 'metrics.jsonl'}: {len(rounds)} rounds, the sealed plan allows "
-            f"{plan.rounds}{then}"
+            f"{where}{len(trained)} rounds, the sealed plan allows {plan.rounds}{then}"
         )
+    for entry in releases:
+        if not any(
+            stage.purpose is entry.purpose
+            and stage.first <= entry.round < stage.first + stage.rounds
+            for stage in stages(plan)
+        ):
+            raise InputError(
+                f"{where}round = {entry.round} with purpose = '{entry.purpose}', the "
+                f"sealed plan has no such release{then}"
+            )
 
 
 def _model(run: Path, name: str, model: type[M]) -> M:

@@ -7,7 +7,7 @@ Guarantees: values are of the stated type and range, and an infinite epsilon is 
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fedpref.core.types import Adversary, Noise, Participation, Relation, Unit
 from fedpref.report.words import number
@@ -75,8 +75,8 @@ class StagePlan(_Frozen):
     first: Annotated[int, Field(ge=1)]
     rounds: Annotated[int, Field(ge=1)]
     coordinates: Annotated[int, Field(ge=1)]
-    noise_multiplier: Finite
-    noise_stddev_grid: Finite
+    noise_multiplier: Finite | None = None
+    noise_stddev_grid: Finite | None = None
 
 
 class Plan(_Frozen):
@@ -129,6 +129,14 @@ class Round(_Frozen):
     survivors: Annotated[int, Field(ge=0)] | None = None
     purpose: Purpose = Purpose.TRAINING
     federated_accuracy: Fraction | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, line: Any) -> Any:
+        """Before there was ``purpose``, ``evaluation`` marked the last line."""
+        if isinstance(line, dict) and "purpose" not in line and line.get("evaluation"):
+            return line | {"purpose": Purpose.EVALUATION}
+        return line
 
 
 class Bin(_Frozen):
@@ -222,7 +230,7 @@ class PersonalGain(_Frozen):
 class PersonalCurve(_Frozen):
     """What a few own answers add, for people who did not train the model."""
 
-    k: tuple[int, ...]
+    k: tuple[Annotated[int, Field(ge=0)], ...]
     draws: Annotated[int, Field(ge=1)]
     users: Annotated[int, Field(ge=1)]
     short: Annotated[int, Field(ge=0)]
@@ -231,6 +239,22 @@ class PersonalCurve(_Frozen):
     models: dict[str, dict[str, PersonalCell]]
     gain_over_own: dict[str, PersonalGain]
     gain_over_common: dict[str, PersonalGain]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PersonalCurve":
+        if not self.k or list(self.k) != sorted(set(self.k)):
+            raise ValueError(f"k = {list(self.k)}, must count up")
+        if self.best not in self.models:
+            raise ValueError(f"best = {self.best!r}, must be one of the models")
+        wanted = {str(k) for k in self.k}
+        for row in (*self.models.values(), self.gain_over_own, self.gain_over_common):
+            if set(row) != wanted:
+                raise ValueError("a model or gain lacks one of k, or has another one")
+        return self
+
+    def cell(self, model: str, k: int) -> PersonalCell:
+        """What ``model`` reaches after ``k`` own answers."""
+        return self.models[model][str(k)]
 
 
 class Results(_Frozen):

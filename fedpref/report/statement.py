@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.errors import InputError
+from fedpref.report import releases
 from fedpref.report.wording import (
     AS_IF,
+    AT_HOME,
     OUTSIDER,
     SERVER,
     WORDS,
@@ -119,11 +121,18 @@ def statement(run: "Run") -> dict[str, Any]:
             "divisor": plan.divisor,
             "min_survivors": plan.min_survivors,
         },
+        "stages": [
+            stage | {"meaning": releases.MEANING[stage["purpose"]]}
+            for stage in releases.to_json(run)
+        ],
         "assumptions": [line.format(**_counts(plan)) for line in words.assumptions],
         "trusted": {
             who: line.format(**_counts(plan)) for who, line in words.trusted.items()
         },
-        "not_protected": not_protected(plan),
+        "not_protected": [
+            *not_protected(plan),
+            *([AT_HOME] if "personal" in run.scenario else []),
+        ],
         "audit": None,
     }
 
@@ -137,7 +146,9 @@ def plain_words(plan: "Plan") -> list[str]:
     ]
     bare = [BARE] if plan.noise is Noise.NONE else []
     seeded = [SEEDED] if plan.seeded else []
-    return [*bare, ledger_words(plan), *seeded, *lines]
+    stages = releases.in_words(plan)
+    more = [] if stages is None else [stages]
+    return [*bare, ledger_words(plan), *seeded, *lines, *more]
 
 
 def _promise(plan: "Plan", who: Adversary) -> str:
@@ -155,7 +166,17 @@ def _promise(plan: "Plan", who: Adversary) -> str:
 
 
 def _counts(plan: "Plan") -> dict[str, Any]:
-    return {"colluders": plan.colluders, "survivors": plan.min_survivors}
+    return {
+        "colluders": plan.colluders,
+        "survivors": plan.min_survivors,
+        "released": released(plan),
+    }
+
+
+def released(plan: "Plan") -> str:
+    """What outsiders see, in short: the model, or everything where there is more."""
+    alone = len(releases.stages(plan)) == 1
+    return "the released model" if alone else "what is released"
 
 
 def ledger_words(plan: "Plan") -> str:
@@ -221,7 +242,7 @@ def _adversary(plan: "Plan", who: Adversary) -> dict[str, Any]:
     holds = not plan.seeded and not math.isinf(epsilon) and not bare
     words = wording(plan)
     return {
-        "sees": words.sees[who],
+        "sees": words.server_sees if who is SERVER else releases.names(plan),
         "epsilon": number(epsilon),
         "delta": None if math.isinf(epsilon) else plan.delta,
         "holds": holds,

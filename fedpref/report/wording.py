@@ -19,6 +19,10 @@ SIMULATION_ONLY = (
 BARE_SERVER = (
     "The server sees every update: against it nothing is promised (epsilon = infinite)."
 )
+AT_HOME = (
+    "what a person's own device makes of their answers: that offset is not released, "
+    "no epsilon covers it, and scores that its owner shows to others tell about them"
+)
 AS_IF = (
     "the masks: this run summed without them (secagg.mode = sum), so its server's "
     "epsilon is that of the same plan as if run with the protocol"
@@ -35,12 +39,12 @@ UNMASKED_UPDATES = (
 class Wording:
     """What one kind of noise means, adversary by adversary.
 
-    ``promise`` may contain ``{promise}``: epsilon, delta and unit; ``{colluders}`` and
-    ``{survivors}`` stand for the plan's counts anywhere. ``protects`` is None where
+    ``promise`` may contain ``{promise}``: epsilon, delta and unit, and ``{released}``;
+    ``{colluders}`` and ``{survivors}`` stand for the plan's counts anywhere. ``protects`` is None where
     nothing does.
     """
 
-    sees: dict[Adversary, str]
+    server_sees: str
     protects: dict[Adversary, str | None]
     promise: dict[Adversary, str]
     assumptions: tuple[str, ...]
@@ -67,10 +71,7 @@ _OTHER_RUNS = "several runs that do not share a ledger: their epsilons add up un
 
 WORDS = {
     Noise.DISTRIBUTED: Wording(
-        sees={
-            SERVER: MASKED_UPDATES,
-            OUTSIDER: MODEL,
-        },
+        server_sees=MASKED_UPDATES,
         protects={
             SERVER: "secure aggregation that the devices check, and Skellam noise that "
             "every device adds its share of",
@@ -79,7 +80,7 @@ WORDS = {
         promise={
             SERVER: "Against the server, even one that lies and has {colluders} of the "
             "devices on its side: {promise}.",
-            OUTSIDER: "Against everybody who sees only the released model: {promise}.",
+            OUTSIDER: "Against everybody who sees only {released}: {promise}.",
         },
         assumptions=(
             "at most {colluders} of the devices in a round are bad, and at least "
@@ -109,7 +110,7 @@ WORDS = {
         ),
     ),
     Noise.CENTRAL: Wording(
-        sees={SERVER: EVERY_UPDATE, OUTSIDER: MODEL},
+        server_sees=EVERY_UPDATE,
         protects={
             SERVER: None,
             OUTSIDER: "Gaussian noise on the sum of the clipped contributions, added "
@@ -117,7 +118,7 @@ WORDS = {
         },
         promise={
             SERVER: BARE_SERVER,
-            OUTSIDER: "Against everybody who sees only the released model: {promise}.",
+            OUTSIDER: "Against everybody who sees only {released}: {promise}.",
         },
         assumptions=(
             "the server keeps the updates to itself, clips and sums them as it says, "
@@ -141,11 +142,11 @@ WORDS = {
         ),
     ),
     Noise.NONE: Wording(
-        sees={SERVER: EVERY_UPDATE, OUTSIDER: MODEL},
+        server_sees=EVERY_UPDATE,
         protects={SERVER: None, OUTSIDER: None},
         promise={
             SERVER: BARE_SERVER,
-            OUTSIDER: "No noise was added: against those who see the released model "
+            OUTSIDER: "No noise was added: against those who see {released} "
             "nothing is promised either (epsilon = infinite).",
         },
         assumptions=(),
@@ -166,7 +167,7 @@ def without_masks(words: Wording) -> Wording:
     server = "Against the server, as if run with the protocol, even one that lies and "
     return replace(
         words,
-        sees={**words.sees, SERVER: UNMASKED_UPDATES},
+        server_sees=UNMASKED_UPDATES,
         protects={
             **words.protects,
             SERVER: "nothing in this run; under the protocol, secure aggregation and "

@@ -5,6 +5,11 @@ anything that machines read.
 """
 
 import math
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
@@ -45,6 +50,18 @@ def delta_text(value: float) -> str:
         return "0"
     mantissa, exponent = f"{_up(value, 2):.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def unbroken(text: str) -> "Markup":
+    """``text`` for HTML, escaped, in which no number as 1e-5 is torn at its hyphen.
+
+    >>> print(unbroken("1 < 2 at delta 1e-5."))
+    1 &lt; 2 at delta <span class="nowrap">1e-5</span>.
+    """
+    from markupsafe import Markup, escape
+
+    kept = r'<span class="nowrap">\1</span>'
+    return Markup(re.sub(r"\b(\d[\d.]*e-\d+)", kept, str(escape(text))))
 
 
 def accountant_text(name: str) -> str:

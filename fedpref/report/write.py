@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fedpref.report import releases
 from fedpref.report.page import page
 from fedpref.report.run import Run, read
 from fedpref.report.statement import statement
@@ -53,6 +54,7 @@ def report(run: Run) -> dict[str, Any]:
         "against": plan.against.value,
         "seeded": plan.seeded,
         "rounds": len(run.rounds),
+        "stages": releases.to_json(run),
         "clients": results.clients.model_dump(),
         "heldout": {
             "accuracy": heldout.accuracy,
@@ -64,6 +66,9 @@ def report(run: Run) -> dict[str, Any]:
         "federated": None
         if results.federated is None
         else results.federated.model_dump(mode="json"),
+        "personal": None
+        if results.personal is None
+        else results.personal.model_dump(mode="json"),
         "baselines": {
             name: baseline.model_dump(mode="json")
             | {"ci95": list(baseline.ci95), "epsilon": number(baseline.epsilon)}

@@ -2,8 +2,9 @@
 
 Guarantees: each unit is within the plan's integer bound whatever the data; with
 distributed noise the device's share is in it whether or not anything else is; the same
-work is done for either side of a secret coin; whatever goes wrong *in the data*
-(exceptions, NaN, infinite rows) becomes zeros of the same size, never a missing answer.
+work is done for either side of a secret coin, and by a person who is spent, whose turn
+is noise alone; whatever goes wrong *in the data* (exceptions, NaN, infinite rows)
+becomes zeros of the same size, never a missing answer.
 
 Does not give: equal run times on unequal data. A deadline does, which the transport
 keeps.
@@ -23,7 +24,7 @@ from fedpref.core.moments import shorten, svec
 from fedpref.core.noise import skellam
 from fedpref.core.rotation import rotate
 from fedpref.core.types import BoundedRows, Float, Integer, Noise, Participation, Unit
-from fedpref.errors import InputError
+from fedpref.errors import BudgetError, InputError
 from fedpref.plan import PrivacyPlan
 from fedpref.plan_problems import STATISTICS
 from fedpref.releases import ROTATED_BITS
@@ -43,12 +44,40 @@ Statistics = Callable[[Float], Float]
 there are none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class Turn:
+    """A person's own limits in one request (``fedpref.rounds.own``); private.
+
+    Args:
+        length: Own clip in model units, at most the stage's.
+        square: Largest squared norm of a unit in grid steps, with that clip.
+        speaks: Whether anything but zeros may be said.
+    """
+
+    length: float
+    square: int
+    speaks: bool
+
+    def __repr__(self) -> str:
+        return "Turn(contents hidden)"
+
+
+@dataclass(frozen=True, repr=False)
 class Contribution:
-    """The integer vector of a round and whether the device's data failed (private)."""
+    """The integer vector of a round, and two things that stay on the device.
+
+    Args:
+        update: What is sent, int64 ``[words]``, in grid steps.
+        failed: Whether the device's data failed.
+        bound: Largest squared norm that a unit in it may have; 0 if none may.
+    """
 
     update: Integer
     failed: bool
+    bound: int
+
+    def __repr__(self) -> str:
+        return f"Contribution(words={self.update.size}, contents hidden)"
 
 
 def contribute(
@@ -61,6 +90,7 @@ def contribute(
     entropy: Entropy,
     statistics: Statistics | None = None,
     offset: Offset | None = None,
+    own: Turn | None = None,
 ) -> Contribution:
     """This device's vector for release ``number``, int64 ``[words]``, in grid steps.
 
@@ -74,28 +104,37 @@ def contribute(
         statistics: The answer to the plan's evaluation.
         offset: The answer to the plan's second moment. The number of the request
             alone says which of the three is asked for.
+        own: The person's own limits in this request; ``None`` means the plan's.
+
+    Raises:
+        BudgetError: The person is spent, and nothing would hide a turn of zeros: the
+            noise is not the devices'.
     """
 
     def key(purpose: str) -> bytes:
         return entropy.key(f"{purpose}/{plan.digest.hex()}/{number}/{device}")
 
     stage, question = plan.stage(number), gradient
+    mine = own or Turn(stage.clip, stage.sensitivity_squared, speaks=True)
+    if not mine.speaks and plan.spec.noise is not Noise.DISTRIBUTED:
+        raise BudgetError("this device's own budget is spent")
     if stage.purpose is Purpose.EVALUATION:
         question = _evaluation(statistics, stage)
     elif stage.purpose is Purpose.MOMENT:
         question = _moment(offset, plan.spec.moment, stage)
     rows, failed = _rows(question, model[: plan.spec.coordinates], plan, stage)
-    clipped = clip_units(rows, stage.clip)
+    clipped = clip_units(rows, mine.length)
     failed = failed or clipped.zeroed > 0
     if plan.spec.noise is not Noise.DISTRIBUTED:
-        return Contribution(sum_on_grid(clipped, stage.grid).total, failed)
-    drawn = _drawn(clipped, plan, key("coin"))
+        bounded = sum_on_grid(clipped, stage.grid)
+        return Contribution(bounded.total, failed, bounded.sensitivity_squared)
+    drawn = _said(_drawn(clipped, plan, key("coin")), mine.speaks)
     if plan.spec.word_bits == ROTATED_BITS:
         drawn = rotate(drawn, seed=rotation_seed(plan))
-    limit = stage.sensitivity_squared
-    bounded = sum_rounded(drawn, stage.grid, limit, key=key("round"))
+    bounded = sum_rounded(drawn, stage.grid, mine.square, key=key("round"))
     share = skellam(bounded.total.size, stage.share_variance, key=key("noise"))
-    return Contribution(bounded.total + share, failed)
+    reached = bounded.sensitivity_squared if mine.speaks else 0
+    return Contribution(bounded.total + share, failed, reached)
 
 
 def rotation_seed(plan: PrivacyPlan) -> bytes:
@@ -181,6 +220,11 @@ def _drawn(units: BoundedRows, plan: PrivacyPlan, key: bytes) -> BoundedRows:
         return units  # drawn by nobody, or by the server
     heads = coins(len(units.rows), Fraction(plan.spec.sampling_prob), key=key)
     return BoundedRows(units.rows * heads[:, None], units.bound, units.zeroed)
+
+
+def _said(units: BoundedRows, speaks: bool) -> BoundedRows:
+    """The units, or zeros for a person who is spent; after all the work, like a coin."""
+    return BoundedRows(units.rows * float(speaks), units.bound, units.zeroed)
 
 
 def coins(count: int, probability: Fraction, *, key: bytes) -> Float:

@@ -80,7 +80,7 @@ def secure(
         digest = sha256(state.descriptor.rid + content).digest()
         journal.charge(number, digest)
         try:
-            words = server.unmask(state, send(requests), work)
+            _, words = server.unmask(state, send(requests), work)
         except (TooFewSurvivors, IntegrityError) as error:
             journal.give_up(number, refund=False)
             raise TooFewSurvivors(f"round {number}: {error}") from None

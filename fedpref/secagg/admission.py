@@ -22,7 +22,7 @@ from fedpref.secagg.member import Device, Member
 def admit(
     request: bytes, state: Device, member: Member, work: Work, now: int
 ) -> tuple[Opening, bytes]:
-    """The opening in ``request``, and the head of the server's ledger, to be remembered.
+    """The opening in ``request``, and the server's ledger head, to be remembered.
 
     Raises:
         MessageError: The first check that fails.
@@ -40,8 +40,7 @@ def admit(
     for name, (found, wanted) in pinned.items():
         if found != wanted:
             raise MessageError(f"DESCRIPTOR: {name} is not the one agreed to")
-    if min(descriptor.expiry, member.roster.expiry) <= now:
-        raise MessageError(f"DESCRIPTOR: expired, expiry = {descriptor.expiry}")
+    descriptor.check_expiry(now)
     if descriptor.round <= state.book.last:
         raise MessageError(
             f"DESCRIPTOR: round = {descriptor.round}, must be > {state.book.last}"

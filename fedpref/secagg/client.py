@@ -86,16 +86,19 @@ def answer(request: bytes, state: Device, around: Surroundings) -> tuple[bytes, 
         if asked == digest:
             return reply, state
         raise MessageError(f"{kind.name}: another one was answered in this round")
+    around.member.roster.check_expiry(around.now)
     if kind in (Kind.AGREEMENTS, Kind.TOMBSTONES):
         after = refunded(request, state, around.member, around.work)
         if after is not None:
-            around.save(after)
+            if after is not state:
+                around.save(after)
             return ACKNOWLEDGED, after
     if kind is Kind.DESCRIPTOR:
         reply, after = _join(request, state, around)
     elif session is None or session.secrets is None or kind not in _LEGS:
         raise MessageError(f"{kind.name}: no round is open that it could belong to")
     else:
+        session.opening.descriptor.check_expiry(around.now)
         reply, after = _LEGS[kind](request, state, session, around)
     after = _remember(kind, digest, reply, after)
     around.save(after)  # before the reply leaves
@@ -243,11 +246,12 @@ def _upload(
             f"DELIVERY: shares of {len(held)} devices verify, must be >= "
             f"{session.terms.threshold}"
         )
+    missing = tuple(other for other in neighbours if other not in held)
     words = _masked(session, around, neighbours)
-    dealers_hash = sha256(wire.ids(dealers)).digest()
-    content = rid + dealers_hash + wire.fingerprint(words)
+    upload = legs.Upload(sha256(wire.ids(dealers)).digest(), missing, words)
+    content = rid + upload.content
     signature = member.signer.sign(UPLOAD, content)
-    reply = legs.Upload(dealers_hash, signature, words).encode(rid)
+    reply = replace(upload, signature=signature).encode(rid)
     book = device.spend(state.book, rid, sha256(content + signature).digest())
     kept = replace(secrets, shares=held)
     after = replace(session, secrets=kept, dealers=dealers)

@@ -142,6 +142,15 @@ class Descriptor:
         """The round id."""
         return sha256(self.content).digest()
 
+    def check_expiry(self, now: int) -> None:
+        """Refuse a round whose time is over; ``now`` in seconds since 1970.
+
+        Raises:
+            MessageError: It is.
+        """
+        if self.expiry <= now:
+            raise MessageError(f"DESCRIPTOR: expired, expiry = {self.expiry}")
+
     def for_model(self, model: bytes) -> "Descriptor":
         """The same round about these model bytes."""
         return replace(self, model=wire.fingerprint(model))

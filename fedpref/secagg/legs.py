@@ -223,23 +223,35 @@ def _parcel(reader: Reader) -> Parcel:
 
 @dataclass(frozen=True, repr=False)
 class Upload:
-    """Leg 2, upward: the masked words and a signature on their digest."""
+    """Leg 2, upward: the masked words, and a signature.
+
+    ``dealers`` is SHA-256 of U1 as encoded; ``missing`` are those of U1 of whom this
+    device should hold shares and does not, because none came or they did not verify.
+    """
 
     dealers: bytes
-    signature: bytes
+    missing: tuple[int, ...]
     words: wire.Bytes
+    signature: bytes = b""
+
+    @property
+    def content(self) -> bytes:
+        """What is signed, after the round id."""
+        return self.dealers + wire.ids(self.missing) + wire.fingerprint(self.words)
 
     def encode(self, rid: bytes) -> bytes:
         """Bytes of the message."""
-        return wire.message(Kind.UPLOAD, rid, self.dealers, self.signature, self.words)
+        fields = (self.dealers, wire.ids(self.missing), self.signature, self.words)
+        return wire.message(Kind.UPLOAD, rid, *fields)
 
 
 def decode_upload(data: bytes, rid: bytes, *, size: int) -> Upload:
     """The upload in ``data``, whose vector must be ``size`` bytes long."""
     reader = wire.body(data, Kind.UPLOAD, rid)
-    upload = Upload(reader.take(HASH), reader.take(SIGNATURE), reader.view(size))
+    dealers, missing = reader.take(HASH), reader.ids()
+    signature, words = reader.take(SIGNATURE), reader.view(size)
     reader.end()
-    return upload
+    return Upload(dealers, missing, words, signature)
 
 
 def encode_survivors(rid: bytes, survivors: Sequence[int]) -> bytes:

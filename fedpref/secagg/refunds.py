@@ -25,24 +25,32 @@ def refunded(
 ) -> Device | None:
     """The state after a certificate; ``None`` if the request is none for this device.
 
+    A certificate for a round that was refunded before gives the state as it is: the
+    acknowledgement may have been lost, and there is nothing left to give.
+
     Raises:
         MessageError: It is a certificate, but not enough.
     """
     rid = request[4 : wire.HEADER.size]
-    awaiting = state.awaiting.get(rid)
-    if awaiting is None:
-        if wire.kind_of(request) is Kind.TOMBSTONES:
+    awaiting, buries = state.awaiting.get(rid), wire.kind_of(request) is Kind.TOMBSTONES
+    done = any(e.rid == rid and e.refund is not None for e in state.book.rounds)
+    if awaiting is None and not done:
+        if buries:
             raise MessageError("TOMBSTONES: no spent round is open that they bury")
         return None
-    if wire.kind_of(request) is Kind.TOMBSTONES:
-        _check_tombstones(request, rid, awaiting, member, work)
-        evidence = Evidence.TOMBSTONES
+    if buries:
+        signatures = legs.decode_tombstones(request, rid)
+        if awaiting is not None:
+            _check_tombstones(signatures, rid, awaiting, member, work)
     else:
         agreements = legs.decode_agreements(request, rid)
         if member.id in agreements.view.survivors:
             return None
-        _check_without_me(agreements, rid, awaiting, member, work)
-        evidence = Evidence.AGREED_WITHOUT_ME
+        if awaiting is not None:
+            _check_without_me(agreements, rid, awaiting, member, work)
+    if awaiting is None:
+        return state
+    evidence = Evidence.TOMBSTONES if buries else Evidence.AGREED_WITHOUT_ME
     waiting = {key: value for key, value in state.awaiting.items() if key != rid}
     book = device.refund(state.book, rid, evidence)
     session = state.session
@@ -68,10 +76,13 @@ def _check_without_me(
 
 
 def _check_tombstones(
-    request: bytes, rid: bytes, awaiting: Awaiting, member: Member, work: Work
+    signatures: legs.Signatures,
+    rid: bytes,
+    awaiting: Awaiting,
+    member: Member,
+    work: Work,
 ) -> None:
     _complete(awaiting)
-    signatures = legs.decode_tombstones(request, rid)
     terms, clients = awaiting.terms, len(awaiting.cohort)
     wanted = clients + terms.colluders - terms.threshold + 1
     cohort = set(awaiting.cohort)

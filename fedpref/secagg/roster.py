@@ -75,6 +75,17 @@ class Roster:
             raise MessageError(f"device {member} is not on the roster")
         return entry.key
 
+    def check_expiry(self, now: int) -> None:
+        """Refuse to rely on these keys any longer; ``now`` in seconds since 1970.
+
+        Raises:
+            MessageError: The roster has expired.
+        """
+        if self.expiry <= now:
+            raise MessageError(
+                f"ROSTER: expired, expiry = {self.expiry}; ask for a new one"
+            )
+
     def check_cohort(self, cohort: Sequence[int]) -> None:
         """Every member of a cohort is listed, and no organisation fills it.
 
@@ -115,8 +126,8 @@ def verified(data: bytes, *, authority: bytes, now: int, work: Work) -> Roster:
     expiry, most = reader.number(8), reader.number()
     entries = reader.many(_entry, least=8 + wire.KEY)
     reader.end()
-    if expiry <= now:
-        raise MessageError(f"ROSTER: expired, expiry = {expiry}; ask for a new one")
+    roster = Roster(tuple(entries), expiry, most)
+    roster.check_expiry(now)
     numbers = [entry.id for entry in entries]
     if numbers != sorted(set(numbers)) or (numbers and numbers[0] < 1):
         raise MessageError("ROSTER: device numbers must rise from 1")
@@ -124,7 +135,7 @@ def verified(data: bytes, *, authority: bytes, now: int, work: Work) -> Roster:
         raise MessageError("ROSTER: a key is listed twice")
     if len(entries) > _MOST_MEMBERS:
         raise MessageError(f"ROSTER: {len(entries)} members, must be <= 2**20")
-    return Roster(tuple(entries), expiry, most)
+    return roster
 
 
 def _entry(reader: wire.Reader) -> Entry:

@@ -6,9 +6,10 @@ leg waits by ending the iterable.
 
 Guarantees: a reply that is malformed, not signed by its device, late or a second one is
 left out and changes nothing; with fewer than ``min_survivors`` devices in a leg, or
-fewer than t shares of a secret, the round aborts and nothing is unmasked; a share that
-its dealer did not commit to is left out, and its holder named if the round fails; what
-comes out equals the sum of the survivors' vectors modulo 2**word_bits.
+fewer than t shares of a secret, the round aborts and nothing is unmasked; a dealer of
+whom too few survivors hold shares ends the round before any share is asked for; a share
+that its dealer did not commit to is left out; whoever was left out is named; what comes
+out equals the sum of the survivors' vectors modulo 2**word_bits.
 
 Does not give: privacy from this server beyond what the devices themselves check.
 """
@@ -51,7 +52,11 @@ Requests = Mapping[int, bytes]
 
 @dataclass(frozen=True, repr=False)
 class Round:
-    """What the server knows of a round so far."""
+    """What the server knows of a round so far.
+
+    ``missing`` has, by dealer, the survivors who hold no share of it; ``refused`` says
+    who was left out or complained, and why.
+    """
 
     descriptor: Descriptor
     roster: Roster
@@ -60,6 +65,7 @@ class Round:
     dealings: Mapping[int, Dealing] = field(default_factory=dict)
     survivors: tuple[int, ...] = ()
     masked: Words | None = None
+    missing: Mapping[int, frozenset[int]] = field(default_factory=dict)
     signatures: legs.Signatures = ()
     refused: tuple[str, ...] = ()
 
@@ -188,29 +194,48 @@ def uploaded(state: Round, replies: Replies, work: Work) -> tuple[Round, Request
     Uploads are added as they come and not kept.
 
     Raises:
-        TooFewSurvivors: Fewer than ``min_survivors`` uploaded.
+        TooFewSurvivors: Fewer than ``min_survivors`` uploaded, or fewer than t of them
+            hold a share of some dealer, which is named.
     """
     rid, terms = state.descriptor.rid, state.terms
     size = terms.coordinates * terms.word_bits // 8
     total = np.zeros(terms.coordinates, np.uint32)
     dealers = sha256(wire.ids(state.dealers)).digest()
 
-    def read(who: int, reply: bytes) -> bool:
+    def read(who: int, reply: bytes) -> tuple[int, ...]:
         upload = legs.decode_upload(reply, rid, size=size)
         if upload.dealers != dealers:
             raise MessageError("UPLOAD: masked for other dealers")
-        content = rid + dealers + wire.fingerprint(upload.words)
+        if upload.missing:
+            around = set(holders_of(who, state.adverts, terms.neighbours)) - {who}
+            if not set(upload.missing) <= around & state.dealings.keys():
+                raise MessageError("UPLOAD: misses a share that is not for it")
+        content = rid + upload.content
         work.verify(state.roster.key(who), UPLOAD, content, upload.signature)
         words = unpack(upload.words, terms.word_bits, terms.coordinates)
         np.add(total, words, out=total)
-        return True
+        return upload.missing
 
     found, refused = _collect(replies, set(state.dealings), read)
     _enough(state, len(found), "uploaded")
     survivors = tuple(sorted(found))
-    after = replace(
-        state, survivors=survivors, masked=total, refused=state.refused + refused
+    missing = {
+        dealer: frozenset(who for who in survivors if dealer in found[who])
+        for dealer in sorted({dealer for some in found.values() for dealer in some})
+    }
+    complaints = tuple(
+        f"device {who}: holds no share of device {dealer}"
+        for dealer, holders in missing.items()
+        for who in sorted(holders)
     )
+    after = replace(
+        state,
+        survivors=survivors,
+        masked=total,
+        missing=missing,
+        refused=state.refused + refused + complaints,
+    )
+    _enough_holders(after, found.keys(), "uploaded")
     request = legs.encode_survivors(rid, survivors)
     return after, dict.fromkeys(survivors, request)
 
@@ -236,16 +261,17 @@ def agreed(state: Round, replies: Replies, work: Work) -> tuple[Round, Requests]
             f"survivors who agreed = {len(found)}, must be >= {state.terms.threshold}; "
             "nothing was unmasked"
         )
-    if state.terms.neighbours:  # each dealer has holders of its own
-        _enough_holders(state, found.keys())
+    _enough_holders(state, found.keys(), "agreed")
     signatures = tuple(sorted(found.items()))
     request = legs.Agreements(state.view, signatures).encode(rid)
     after = replace(state, signatures=signatures, refused=state.refused + refused)
     return after, dict.fromkeys(state.dealers, request)
 
 
-def unmask(state: Round, replies: Replies, work: Work) -> Words:
+def unmask(state: Round, replies: Replies, work: Work) -> tuple[Round, Words]:
     """The sum of the survivors' vectors, modulo 2**word_bits, ``[coordinates]``.
+
+    The state that comes with it says whose shares were left out, and why.
 
     Raises:
         TooFewSurvivors: Fewer than t shares of some secret came.
@@ -295,7 +321,7 @@ def unmask(state: Round, replies: Replies, work: Work) -> Words:
     apply_masks(total, add=add, subtract=subtract)
     if state.terms.word_bits < 32:
         total &= np.uint32(2**state.terms.word_bits - 1)
-    return total
+    return replace(state, refused=state.refused + refused), total
 
 
 def tombstones(state: Round, work: Work) -> dict[bytes, bytes]:
@@ -352,15 +378,30 @@ def _enough(state: Round, count: int, what: str) -> None:
         )
 
 
-def _enough_holders(state: Round, willing: Collection[int]) -> None:
+def _enough_holders(state: Round, willing: Collection[int], what: str) -> None:
+    """Every dealer's secret can still be opened, or the round ends while none is."""
+    terms = state.terms
     for dealer in state.dealers:
-        holders = holders_of(dealer, state.adverts, state.terms.neighbours)
-        count = sum(holder in willing for holder in holders)
-        if count < state.terms.threshold:
+        count, missing = len(willing), state.missing.get(dealer, frozenset())
+        if terms.neighbours or missing:
+            holders = holders_of(dealer, state.adverts, terms.neighbours)
+            count = sum(who in willing and who not in missing for who in holders)
+        if count < terms.threshold:
             raise TooFewSurvivors(
-                f"holders of shares of device {dealer} who agreed = {count}, must be "
-                f">= {state.terms.threshold}; nothing was unmasked"
+                f"holders of shares of device {dealer} who {what} = {count}, must be "
+                f">= {terms.threshold}; nothing was unmasked"
+                + _fault(dealer, len(missing), terms.colluders)
             )
+
+
+def _fault(dealer: int, complaints: int, colluders: int) -> str:
+    """Who is to blame, as far as it can be told: up to C holders may be lying."""
+    if not complaints:
+        return ""
+    text = f"; {complaints} devices say that device {dealer} dealt them no good share"
+    if complaints > colluders:
+        return text + "; leave it out"
+    return text + f"; no more than the {colluders} who may be lying"
 
 
 def _opened(

@@ -7,7 +7,7 @@ from fedpref.errors import MessageError
 from fedpref.secagg import wire
 from fedpref.secagg.messages import INVITATION
 from fedpref.secagg.wire import Kind
-from fedpref.transport.in_process import Endpoint
+from fedpref.transport.in_process import Endpoint, Notes
 
 _LEGS = (
     Kind.DESCRIPTOR,
@@ -48,6 +48,16 @@ class Unreliable:
         if self._lost:
             raise MessageError("this device is lost for the rest of the round")
         return self._endpoint(request)
+
+    @property
+    def notes(self) -> Notes:
+        """What the device has noted."""
+        return getattr(self._endpoint, "notes", ())
+
+    @notes.setter
+    def notes(self, notes: Notes) -> None:
+        if hasattr(self._endpoint, "notes"):
+            self._endpoint.notes = notes
 
     def _draw(self) -> None:
         self._rounds += 1

@@ -118,6 +118,21 @@ class RunJournal:
             return account.charged
         return max(account.charged, sum(account.used) + account.refunded)
 
+    def asked(self) -> tuple[int, ...]:
+        """Numbers of the requests that :meth:`attempts` counts, rising.
+
+        With masks a refunded round has been asked for, and it is not known of which
+        part it was: it is taken for one of the first, which trains.
+        """
+        plan, numbers = self.account.reservation, list[int]()
+        more = self.account.refunded if self.masked else 0
+        for first, part, used in zip(
+            plan.firsts, plan.parts, self.account.used, strict=True
+        ):
+            numbers.extend(range(first, first + min(part.rounds, used + more)))
+            more = 0
+        return tuple(numbers)
+
     def head(self) -> Head:
         """Where the ledger stands."""
         rows = list(read_rows(self.ledger.path))
@@ -174,6 +189,10 @@ class NoJournal:
     def attempts(self) -> int:
         """How often devices have been asked."""
         return self.rounds
+
+    def asked(self) -> range:
+        """Numbers of the requests so far."""
+        return range(1, 1 + self.rounds)
 
     def head(self) -> Head:
         """There is no ledger."""

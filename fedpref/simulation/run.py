@@ -27,6 +27,7 @@ from fedpref.models import saved
 from fedpref.report.write import write as write_report
 from fedpref.rounds.evaluation import read
 from fedpref.rounds.server import ServerState
+from fedpref.simulation import own_budgets
 from fedpref.simulation.budget import (
     OWN,
     check,
@@ -235,6 +236,10 @@ def _finish(
     )
     description = {"scenario": setup.scenario.run.name, "plan": setup.plan.digest.hex()}
     saved.save(setup.model, trained.state.released, folder.path, description)
+    if setup.limits:
+        entry = own_budgets.verified(setup.plan, setup.limits, trained.sent)
+        evaluation |= {"own_budgets": entry}
+        evaluation["notes"] = [*evaluation["notes"], own_budgets.note(entry)]
     if setup.plan.spec.evaluation:
         evaluation |= _federated(setup, trained.state, evaluation["notes"])
     if setup.scenario.personal is not None:

@@ -269,7 +269,7 @@ def _finish(
         lambda: server.agreed(summed, clock.ask(requests, silent), Work())
     )
     replies = list(clock.ask(requests, silent))
-    total = clock.serve(lambda: server.unmask(agreed, replies, Work()))
+    _, total = clock.serve(lambda: server.unmask(agreed, replies, Work()))
     expected = sum(clock.cohort.contribution(device) for device in live)
     if not np.array_equal(centred(total, WORD_BITS), expected):
         raise IntegrityError(f"the sum of {len(live)} devices is wrong")

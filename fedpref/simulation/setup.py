@@ -4,8 +4,8 @@ Nothing in here looks at an answer, except to check that records are well formed
 plan, the features and the starting model depend on public values only.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,9 @@ from fedpref.models.reward import RewardModel, public_features
 from fedpref.plan import PrivacyPlan, PrivacySpec
 from fedpref.plan_problems import STATISTICS
 from fedpref.rounds.contribution import Gradient, Offset, Statistics
+from fedpref.rounds.own import Limits
 from fedpref.secagg.neighbours import MOST_COMPLETE
+from fedpref.simulation.own_budgets import assigned
 from fedpref.study.answers import from_records
 from fedpref.study.likelihood import map_offsets
 
@@ -42,7 +44,7 @@ _SHARED_BYTES = 2**29
 
 @dataclass(frozen=True)
 class Setup:
-    """A run before its first round."""
+    """A run before its first round; ``limits`` are people's own, if they have any."""
 
     scenario: Scenario
     dataset: Dataset
@@ -52,6 +54,7 @@ class Setup:
     model: RewardModel
     objective: Objective
     plan: PrivacyPlan
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
 def prepare(scenario: Scenario) -> Setup:
@@ -79,7 +82,10 @@ def prepare(scenario: Scenario) -> Setup:
     plan = calibrate(scenario, model, len(split.train))
     if Engine(scenario.model.engine) is Engine.ONE_PASS:
         self_test(model, objective)
-    return Setup(scenario, dataset, split, base, features, model, objective, plan)
+    limits = assigned(scenario.own_budgets, plan, split.train)
+    return Setup(
+        scenario, dataset, split, base, features, model, objective, plan, limits
+    )
 
 
 def with_adapter(setup: Setup, adapter: AdapterSection | None) -> Setup:
@@ -88,7 +94,8 @@ def with_adapter(setup: Setup, adapter: AdapterSection | None) -> Setup:
     scenario = setup.scenario.model_copy(update={"model": section})
     model = build_model(setup.base, setup.features, adapter)
     plan = calibrate(scenario, model, len(setup.split.train))
-    return replace(setup, scenario=scenario, model=model, plan=plan)
+    limits = assigned(scenario.own_budgets, plan, setup.split.train)
+    return replace(setup, scenario=scenario, model=model, plan=plan, limits=limits)
 
 
 def build_model(

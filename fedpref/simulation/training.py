@@ -1,17 +1,19 @@
 """The rounds of one run, over whichever road carries the messages."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from fedpref.core.entropy import Entropy
-from fedpref.core.types import Adversary
+from fedpref.core.types import Adversary, Float
 from fedpref.errors import TooFewSurvivors
+from fedpref.plan import PrivacyPlan
 from fedpref.rounds import evaluation, moment
 from fedpref.rounds.client import Contribute
-from fedpref.rounds.contribution import contribute
+from fedpref.rounds.contribution import Contribution, Turn, contribute
+from fedpref.rounds.own import Keeper, Limits
 from fedpref.rounds.plain import plain
 from fedpref.rounds.secure import Head, secure
 from fedpref.rounds.server import (
@@ -26,6 +28,7 @@ from fedpref.rounds.server import (
 from fedpref.simulation.drawing import cohort
 from fedpref.simulation.dropouts import Unreliable
 from fedpref.simulation.enrolment import enrol
+from fedpref.simulation.own_budgets import Sent
 from fedpref.simulation.setup import (
     Setup,
     client_gradients,
@@ -45,6 +48,9 @@ class Diary(Journal, Protocol):
     def attempts(self) -> int:
         """How often devices have been asked so far."""
 
+    def asked(self) -> Sequence[int]:
+        """Numbers of the requests so far, rising."""
+
     def head(self) -> Head:
         """Where the ledger stands."""
 
@@ -62,10 +68,15 @@ class Round:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the server's state, and how many devices' data failed."""
+    """A finished training; what devices noted is simulation only.
+
+    ``failures`` is how many devices' data failed. ``sent`` has, for each person with
+    own limits, number and bound of the contributions that count against them.
+    """
 
     state: ServerState
     failures: int
+    sent: Mapping[str, Sent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +85,7 @@ class _Devices:
 
     endpoints: Mapping[int, Endpoint]
     failures: Callable[[], int]
+    sent: Callable[[], Mapping[str, Sent]]
     gather: Callable[[int, Send], Gather]
 
 
@@ -137,7 +149,7 @@ def train(
                 )
 
     carry(devices.endpoints, drive)
-    return Trained(current, devices.failures())
+    return Trained(current, devices.failures(), devices.sent())
 
 
 def _left(setup: Setup, journal: Diary) -> bool:
@@ -182,8 +194,10 @@ def _after(
 def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
     plan = setup.plan
     statistics, offsets = client_statistics(setup), client_offsets(setup)
-    own: dict[int, Contribute] = {
-        number: partial(
+    own: dict[int, Contribute] = {}
+    keepers: dict[str, Keeper] = {}
+    for number, (user, gradient) in enumerate(client_gradients(setup).items(), start=1):
+        made = partial(
             contribute,
             device=number,
             plan=plan,
@@ -192,10 +206,10 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
             statistics=statistics[user],
             offset=offsets.get(user),
         )
-        for number, (user, gradient) in enumerate(
-            client_gradients(setup).items(), start=1
-        )
-    }
+        own[number] = made
+        if user in setup.limits:
+            keeper = _keeper(plan, setup.limits[user], made, journal)
+            own[number] = keepers[user] = keeper
     found: Mapping[int, SimulatedDevice | SecureDevice]
     road: Callable[..., Gather]
     if setup.scenario.masked:
@@ -227,8 +241,26 @@ def _devices(setup: Setup, entropy: Entropy, journal: Diary) -> _Devices:
         return road(plan, asked, attempt=attempt, send=send, journal=journal)
 
     return _Devices(
-        endpoints, lambda: sum(d.failures > 0 for d in found.values()), gather
+        endpoints,
+        lambda: sum(device.failures > 0 for device in found.values()),
+        lambda: {user: keeper.sent for user, keeper in keepers.items()},
+        gather,
     )
+
+
+def _keeper(
+    plan: PrivacyPlan, limits: Limits, made: Callable[..., Contribution], journal: Diary
+) -> Keeper:
+    """A device with its owner's limits, as far as it had come before a stop.
+
+    Its book is lost with the process. Whether a person speaks follows from the plan,
+    the limits and the requests, so it is made again from the requests.
+    """
+
+    def make(number: int, model: Float, turn: Turn) -> Contribution:
+        return made(number, model, own=turn)
+
+    return Keeper(plan, limits, make, journal.asked())
 
 
 def describe(state: ServerState, setup: Setup, seconds: float) -> Round:

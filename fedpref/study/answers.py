@@ -46,8 +46,8 @@ class Answers:
 
     Attributes:
         kind: choices or ratings, never both.
-        features: ``[texts, d]``. Ratings need a constant column among them: a rating
-            has a level, which a choice has not.
+        features: ``[texts, d]``. For ratings the last column is constant: a rating has
+            a level, which a choice has not.
         text: row of ``features`` of each option, ``[options]``; a rating has one.
         start: where a record's options begin, ``[records]``.
         chosen: the chosen option among all options, ``[records]``.
@@ -156,12 +156,11 @@ def from_records(people: Mapping[str, Sequence[Record]], features: Features) -> 
 
 
 def from_ratings(people: Mapping[str, Sequence[Scored]], features: Features) -> Answers:
-    """Flatten the ratings of ``people``, in the order given.
+    """Flatten the ratings of ``people``; a constant feature 1 is put last.
 
     Args:
         people: ratings by user; a user may have none.
-        features: distinct texts -> finite ``[texts, d]``; called once. One column
-            should be constant, for the level of a person's ratings.
+        features: distinct texts -> finite ``[texts, d - 1]``; called once.
 
     Raises:
         InputError: nobody has a rating, a score is not in 0 to 100, or the features
@@ -178,9 +177,10 @@ def from_ratings(people: Mapping[str, Sequence[Scored]], features: Features) -> 
         )
     index: dict[str, int] = {}
     text = [index.setdefault(rating.text, len(index)) for _, rating in ratings]
+    rows = _checked(features, index)
     return Answers(
         kind=Kind.RATING,
-        features=_checked(features, index),
+        features=np.column_stack([rows, np.ones(len(rows))]),
         text=np.array(text, dtype=np.int64),
         start=np.arange(len(ratings)),
         chosen=np.arange(len(ratings)),

@@ -14,6 +14,7 @@ from math import isinf
 
 import numpy as np
 
+from fedpref.core.types import Float
 from fedpref.errors import InputError
 from fedpref.study import boosting, models
 from fedpref.study.answers import Revealed, reveal, with_features
@@ -136,6 +137,16 @@ def seen_by(draw: Revealed, case: Case, attributes: bool) -> Revealed:
     return with_features(draw, case.test.attributes.features)
 
 
+def capped(basis: Float, longest: float) -> Float:
+    """The directions of a basis, orthogonal, none longer than a public constant.
+
+    A person's point is fitted as a maximum, not averaged over, and so training makes
+    the basis longer and the points shorter. Post-processing of what was released.
+    """
+    directions, lengths, _ = np.linalg.svd(basis, full_matrices=False)
+    return np.asarray(directions * np.minimum(lengths, longest))
+
+
 def _personal(name: str, found: Population, settings: Settings) -> Model:
     """The model on the device, around what was released."""
     noise = settings.noise
@@ -143,8 +154,9 @@ def _personal(name: str, found: Population, settings: Settings) -> Model:
         return models.Shared(found.weights, settings.noise_over_people)
     if name == "low_rank":
         assert found.basis is not None  # its shape releases one
+        basis = capped(found.basis, settings.basis_cap)
         return models.low_rank(
-            found.weights, found.basis, floor=settings.basis_floor, noise=noise
+            found.weights, basis, floor=settings.basis_floor, noise=noise
         )
     if name == "clusters":
         assert found.prototypes is not None  # its shape releases them

@@ -53,6 +53,8 @@ class Settings:
         moment_floor: Least eigenvalue kept, in units of ``prior**2``.
         moment_from: Smallest total epsilon at which the release is made; below, its
             noise costs more than it tells and the public prior is used.
+        basis_cap: Longest direction of the basis that a device uses, as the standard
+            deviation of a person along it: training lengthens them without end.
         basis_floor: Variance of a personal weight outside the basis.
         noise: Standard deviation of a rating given a person's own weights.
         noise_over_people: The same given the pooled weights.
@@ -74,7 +76,8 @@ class Settings:
     moment_factor: float = 1.5
     moment_floor: float = 0.02
     moment_from: float = 0.75
-    basis_floor: float = 0.4
+    basis_cap: float = 2.5
+    basis_floor: float = 2.0
     noise: float = 0.5
     noise_over_people: float = 0.6
     ks: tuple[int, ...] = (0, 1, 2, 4, 8)
@@ -88,12 +91,12 @@ def settings_of(name: str) -> Settings:
 
 DEFAULT = Settings(
     directions=16,
-    weights=Learning(rounds=10, lr=1.0, clip=4.0),
+    weights=Learning(rounds=5, lr=1.0, clip=4.0),
     prior=2.5,
     basis=Learning(rounds=20, lr=1.0, clip=4.0),
     rank=4,
     basis_length=1.0,
-    basis_scale=2.0,
+    basis_scale=1.0,
     prototypes=Learning(rounds=20, lr=1.0, clip=4.0),
     clusters=4,
 )

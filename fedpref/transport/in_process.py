@@ -7,12 +7,14 @@ this is for simulation.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from fedpref.core.device import DeviceBook
 from fedpref.core.types import Float, Integer
 from fedpref.errors import FedprefError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.client import ClientState, Contribute, answer
+from fedpref.rounds.own import Keeper
 from fedpref.rounds.server import Requests, Send
 from fedpref.secagg import client as secagg
 from fedpref.secagg import wire
@@ -27,6 +29,20 @@ Endpoint = Callable[[bytes], bytes]
 Carry = Callable[[Mapping[int, Endpoint], Callable[[Send], None]], None]
 """A road: runs the given rounds with a way to reach the given devices."""
 
+Notes = tuple[int, ...]
+"""What a simulated device has noted: in how many rounds its data failed; then, if it
+has own limits, number and bound of each contribution that counts against them."""
+
+
+def _read(notes: Notes) -> tuple[int, tuple[tuple[int, int], ...]]:
+    pairs = zip(notes[1::2], notes[2::2], strict=True)
+    return notes[0], tuple(pairs)
+
+
+def _written(failures: int, keeper: Keeper | None) -> Notes:
+    sent = () if keeper is None else keeper.sent
+    return (failures, *(value for pair in sent for value in pair))
+
 
 class SimulatedDevice:
     """An endpoint whose contributions the server reads; its state is in memory."""
@@ -34,6 +50,7 @@ class SimulatedDevice:
     def __init__(self, plan: PrivacyPlan, contribute: Contribute, answered: int = 0):
         self._plan = plan
         self._contribute = contribute
+        self._keeper = contribute if isinstance(contribute, Keeper) else None
         self._state = ClientState(last_round=answered)
 
     def __call__(self, request: bytes) -> bytes:
@@ -48,6 +65,18 @@ class SimulatedDevice:
         """Rounds in which this device's data failed. For simulations only."""
         return self._state.failures
 
+    @property
+    def notes(self) -> Notes:
+        """What it has noted. For simulations only."""
+        return _written(self._state.failures, self._keeper)
+
+    @notes.setter
+    def notes(self, notes: Notes) -> None:
+        failures, sent = _read(notes)
+        self._state = replace(self._state, failures=failures)
+        if self._keeper is not None:
+            self._keeper.sent = sent
+
 
 class SecureDevice:
     """An endpoint that takes part in secure aggregation; its state is in memory.
@@ -61,6 +90,7 @@ class SecureDevice:
     ):
         self._member = member
         self._contribute = contribute
+        self._keeper = contribute if isinstance(contribute, Keeper) else None
         self._work = work
         self._state = Device(DeviceBook(limit))
         self.failures = 0
@@ -77,7 +107,22 @@ class SecureDevice:
             now=int(time.time()),
         )
         reply, self._state = secagg.answer(request, self._state, around)
+        if self._keeper is not None:
+            for entry in self._state.book.rounds:
+                if entry.refund is not None:
+                    self._keeper.refund(entry.number)
         return reply
+
+    @property
+    def notes(self) -> Notes:
+        """What it has noted. For simulations only."""
+        return _written(self.failures, self._keeper)
+
+    @notes.setter
+    def notes(self, notes: Notes) -> None:
+        self.failures, sent = _read(notes)
+        if self._keeper is not None:
+            self._keeper.sent = sent
 
     def _values(self, number: int, model: Float) -> Integer:
         made = self._contribute(number, model)

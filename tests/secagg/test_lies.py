@@ -185,6 +185,11 @@ def test_who_dealt(make_cohort) -> None:
         cohort.refuses(1, delivery(requests[1], wrong, parcels), needle, MessageError)
 
 
+def complaint(cohort, reply):
+    size = 3 * cohort.coordinates
+    return legs.decode_upload(reply, reply[4:36], size=size).missing
+
+
 def bent_parcels(parcels, flip):
     """Parcels of dealer 2 that device 1 must not take."""
     good, other = parcels[2], parcels[3]
@@ -212,11 +217,12 @@ def test_shares_that_were_changed_are_dropped_and_the_round_goes_on(
     for bent in bent_parcels(parcels, flip):
         cohort.devices[1] = before
         request = delivery(requests[1], dealers, parcels | {2: bent})
-        cohort.accepts(1, request)
+        reply = cohort.accepts(1, request)
         held = cohort.devices[1].session.secrets.shares
         assert set(held) == {1, 3, 4, 5}
+        assert complaint(cohort, reply) == (2,)
     cohort.devices[1] = before
-    cohort.accepts(1, requests[1])
+    assert complaint(cohort, cohort.accepts(1, requests[1])) == ()
     assert set(cohort.devices[1].session.secrets.shares) == {1, 2, 3, 4, 5}
     # with a bad share of 2 at device 1, the sum is the same
     cohort.devices[1] = before
@@ -225,7 +231,7 @@ def test_shares_that_were_changed_are_dropped_and_the_round_goes_on(
     for name in ("uploaded", "agreed"):
         replies = list(cohort.send(requests))
         state, requests = getattr(server, name)(state, replies, cohort.work)
-    total = server.unmask(state, list(cohort.send(requests)), cohort.work)
+    _, total = server.unmask(state, list(cohort.send(requests)), cohort.work)
     assert np.array_equal(client.to_words(cohort.vectors.sum(axis=0), 24), total)
 
 
@@ -236,7 +242,8 @@ def test_shares_for_another_holder_or_from_oneself_do_not_count(make_cohort) -> 
     _, theirs = delivered(cohort, requests[2], 2)
     # what 3 dealt to 2, and what device 1 itself dealt to 2, sent back to 1
     swapped = mine | {3: theirs[3], 2: replace(theirs[1], dealer=2)}
-    cohort.accepts(1, delivery(requests[1], dealers, swapped))
+    reply = cohort.accepts(1, delivery(requests[1], dealers, swapped))
+    assert complaint(cohort, reply) == (2, 3)
     assert set(cohort.devices[1].session.secrets.shares) == {1, 4, 5}
 
 
@@ -249,7 +256,8 @@ def test_shares_of_fewer_than_t_devices(make_cohort) -> None:
     cohort.refuses(1, request, "shares of 3 devices verify, must be >= 4")
     assert cohort.devices[1].book.charged == 0
     some = {who: parcels[who] for who in (2, 3, 5)}
-    cohort.accepts(1, delivery(requests[1], dealers, some))
+    reply = cohort.accepts(1, delivery(requests[1], dealers, some))
+    assert complaint(cohort, reply) == (4,)
 
 
 def test_legs_out_of_order(make_cohort) -> None:

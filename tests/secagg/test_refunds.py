@@ -191,7 +191,6 @@ def test_enough_tombstones_give_the_round_back(make_cohort) -> None:
     (entry,) = cohort.devices[VICTIM].book.rounds
     assert entry.refund is Evidence.TOMBSTONES
     assert charged(cohort) == 0
-    cohort.refuses(VICTIM, request, "no spent round is open")
 
 
 def test_tombstones_that_do_not_count(make_cohort) -> None:
@@ -243,6 +242,38 @@ def test_a_certificate_is_taken_after_later_rounds(make_cohort) -> None:
     assert first.refund is Evidence.AGREED_WITHOUT_ME
     assert second.release is not None
     assert charged(cohort) == 1
+
+
+def test_a_second_copy_is_acknowledged_and_changes_nothing(make_cohort) -> None:
+    """The acknowledgement may have been lost; either certificate will do."""
+    cohort, state, requests = dropped(make_cohort)
+    rid = state.descriptor.rid
+    state, requests = server.agreed(state, cohort.send(requests), cohort.work)
+    buried, without_me = tombstones(cohort, rid, (1, 2, 3, 5)), requests[VICTIM]
+    cohort.accepts(VICTIM, buried)
+    before = cohort.devices[VICTIM]
+    saved = []
+    for request in (buried, without_me, tombstones(cohort, rid, (1, 2, 3, 4, 5))):
+        reply, after = client.answer(
+            request, before, cohort.around(VICTIM, save=saved.append)
+        )
+        assert reply == ACKNOWLEDGED
+        assert after is before
+    assert not saved
+    assert before.book.rounds[0].refund is Evidence.TOMBSTONES
+
+
+def test_what_is_no_certificate_is_refused_after_a_refund_too(make_cohort) -> None:
+    cohort, state, _ = dropped(make_cohort)
+    rid = state.descriptor.rid
+    certificate = tombstones(cohort, rid, (1, 2, 3, 5))
+    cohort.accepts(VICTIM, certificate)
+    cohort.refuses(VICTIM, certificate + b"\0", "bytes too many")
+    other = tombstones(cohort, bytes(32), (1, 2, 3, 5))
+    cohort.refuses(VICTIM, other, "no spent round is open")
+    view = replace(state.view, survivors=cohort.ids)
+    with_me = cohort.agreements(state, (1, 2, 3, 4, 5), view)
+    cohort.refuses(VICTIM, with_me, "no round is open")
 
 
 # Tombstone, refund and release exclude each other

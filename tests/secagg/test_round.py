@@ -60,7 +60,7 @@ def outcomes(cohort, state, requests, devices, present, leg=0):
                 step(state, replies, cohort.work)
             yield None, leg, after
         elif leg == 4:
-            yield step(state, replies, cohort.work), state.survivors, after
+            yield step(state, replies, cohort.work)[1], state.survivors, after
         else:
             reached, asked = step(state, replies, cohort.work)
             yield from outcomes(cohort, reached, asked, after, some, leg + 1)

@@ -1,5 +1,6 @@
 """The server against devices that lie: left out or named, and the sum stays exact."""
 
+import re
 from dataclasses import replace
 from hashlib import sha256
 
@@ -142,8 +143,8 @@ def test_rubbish_never_crashes_the_server(make_cohort, leg, data) -> None:
         step = getattr(server, STEPS[leg])
         result = step(state, [*(replies | {BAD: reply}).items()], cohort.work)
         if leg == 4:
-            expected = server.unmask(state, replies.items(), cohort.work)
-            assert np.array_equal(result, expected)
+            _, expected = server.unmask(state, replies.items(), cohort.work)
+            assert np.array_equal(result[1], expected)
 
 
 # Leg 0
@@ -224,9 +225,9 @@ def bad_dealer(cohort, make, silent=()):
     for name in STEPS[1:]:
         step = getattr(server, name)
         result = step(state, result, cohort.work)
-        if name == "unmask":
-            return centred(result, 24), state.survivors
         state, requests = result
+        if name == "unmask":
+            return centred(requests, 24), state.survivors
         gone = silent if name == "dealt" else ()
         result = list(cohort.send(requests, gone))
     raise AssertionError
@@ -255,15 +256,112 @@ def test_a_dealer_bad_to_a_few_is_dropped(make_cohort, spoiled, silent) -> None:
     assert not cohort.refusals or silent
 
 
-def test_a_dealer_bad_to_too_many_ends_the_round_and_is_named(make_cohort) -> None:
+def spoiling(cohort, *spoiled):
+    return lambda state, secrets: deal(
+        cohort, state, split(cohort, secrets), spoiled=spoiled
+    )
+
+
+def test_a_dealer_bad_to_too_many_ends_the_round_before_anybody_signs(
+    make_cohort,
+) -> None:
+    """It is named, nothing is released, and everybody gets the round back."""
+    cohort = make_cohort(6, colluders=1, t=4, min_survivors=4)
+    needle = (
+        "device 2 who uploaded = 3, must be >= 4; nothing was unmasked; 3 devices say "
+        "that device 2 dealt them no good share; leave it out"
+    )
+    with pytest.raises(TooFewSurvivors, match=needle):
+        bad_dealer(cohort, spoiling(cohort, 1, 3, 4))
+    assert not cohort.refusals
+    for device in cohort.devices.values():
+        (entry,) = device.book.rounds
+        assert entry.upload is not None
+        assert entry.view is None
+        assert entry.release is None
+    state, _ = cohort.reach(1, round_=2)
+    (certificate,) = server.tombstones(state, cohort.work).values()
+    for i in cohort.ids:
+        cohort.accepts(i, certificate)
+        assert cohort.devices[i].book.charged == 0
+
+
+def test_as_few_complaints_as_there_may_be_liars_blame_nobody(make_cohort) -> None:
+    cohort = make_cohort(6, colluders=1, t=4, min_survivors=4)
+    needle = "1 devices say .* device 2 .*; no more than the 1 who may be lying"
+    with pytest.raises(TooFewSurvivors, match=needle):
+        bad_dealer(cohort, spoiling(cohort, 1), silent=(3, 4))
+
+
+def complaining(cohort, state, replies, *missing):
+    """Device 2 says that it holds no share of ``missing``."""
+    size = 3 * cohort.coordinates
+    rid = state.descriptor.rid
+    upload = legs.decode_upload(replies[BAD], rid, size=size)
+    assert upload.missing == ()
+    return replies | {BAD: uploading(cohort, rid, replace(upload, missing=missing))}
+
+
+def test_complaints_that_are_lies_change_nothing_but_are_named(make_cohort) -> None:
+    """The survivors and the sum are the same; shares it hands out still count."""
+    cohort = make_cohort(6, colluders=1, t=4, min_survivors=4)
+    state, requests = cohort.reach(2)
+    replies = complaining(cohort, state, dict(cohort.send(requests)), 1, 3, 4, 5, 6)
+    state, requests = server.uploaded(state, replies.items(), cohort.work)
+    assert state.survivors == cohort.ids
+    assert state.missing == {i: frozenset({BAD}) for i in (1, 3, 4, 5, 6)}
+    assert len(state.refused) == 5
+    assert state.refused[1] == "device 2: holds no share of device 3"
+    plain = legs.encode_survivors(state.descriptor.rid, cohort.ids)
+    assert set(requests.values()) == {plain}
+    state, requests = server.agreed(state, cohort.send(requests), cohort.work)
+    reveals = [r for r in cohort.send(requests) if r[0] in (1, 2, 3, 4)]
+    _, total = server.unmask(state, reveals, cohort.work)
+    check(cohort, centred(total, 24), cohort.ids)
+
+
+@pytest.mark.parametrize("missing", [(BAD,), (5,), (1, 7), (99,)])
+def test_complaints_about_what_was_not_dealt_are_left_out(make_cohort, missing) -> None:
+    """About itself, about a device that did not deal or advertise, or a stranger."""
+    cohort = make_cohort(7, t=4, min_survivors=4)
+    state, requests = cohort.reach(2, silent={0: [7], 1: [5]})
+    replies = complaining(cohort, state, dict(cohort.send(requests)), *missing)
+    after, _ = server.uploaded(state, replies.items(), cohort.work)
+    assert after.survivors == (1, 3, 4, 6)
+    assert after.missing == {}
+    assert after.refused == ("device 2: UPLOAD: misses a share that is not for it",)
+
+
+def test_a_complaint_must_be_signed(make_cohort) -> None:
+    cohort = make_cohort(5, t=3, min_survivors=3)
+    state, requests = cohort.reach(2)
+    replies = dict(cohort.send(requests))
+    rid, size = state.descriptor.rid, 3 * cohort.coordinates
+    upload = legs.decode_upload(replies[BAD], rid, size=size)
+    forged = replace(upload, missing=(1,)).encode(rid)
+    after, _ = server.uploaded(state, (replies | {BAD: forged}).items(), cohort.work)
+    assert after.survivors == (1, 3, 4, 5)
+    assert "signature of upload is not valid" in after.refused[0]
+
+
+def test_holders_lost_after_the_list_end_the_round_before_shares_are_asked_for(
+    make_cohort,
+) -> None:
     cohort = make_cohort(6, t=4, min_survivors=4)
-    with pytest.raises(TooFewSurvivors, match="shares of device 2 = 3, must be >= 4"):
-        bad_dealer(
-            cohort,
-            lambda state, secrets: deal(
-                cohort, state, split(cohort, secrets), spoiled=(1, 3, 4)
-            ),
-        )
+    state, requests = cohort.reach(1)
+    replies = dict(cohort.send(requests))
+    secrets = cohort.devices[BAD].session.secrets
+    replies[BAD] = spoiling(cohort, 1, 3)(state, (secrets.seed, secrets.mask.seed))
+    for name in ("dealt", "uploaded"):
+        state, requests = getattr(server, name)(state, replies.items(), cohort.work)
+        replies = dict(cohort.send(requests))
+    del replies[4]
+    needle = "device 2 who agreed = 3, must be >= 4; nothing was unmasked; 2 devices"
+    with pytest.raises(TooFewSurvivors, match=needle):
+        server.agreed(state, replies.items(), cohort.work)
+    del replies[1]  # who holds none is no loss: the other four do
+    replies[4] = cohort.accepts(4, requests[4])
+    server.agreed(state, replies.items(), cohort.work)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +425,12 @@ def test_dealings_that_do_not_fit_their_root_are_left_out(make_cohort) -> None:
 # Leg 2
 
 
+def uploading(cohort, rid, upload):
+    """Device 2's upload, signed anew."""
+    signature = cohort.signers[BAD].sign(UPLOAD, rid + upload.content)
+    return replace(upload, signature=signature).encode(rid)
+
+
 def test_an_upload_that_was_masked_for_other_dealers_is_left_out(make_cohort) -> None:
     cohort = make_cohort(5, t=3, min_survivors=3)
     state, requests = cohort.reach(2)
@@ -335,9 +439,7 @@ def test_an_upload_that_was_masked_for_other_dealers_is_left_out(make_cohort) ->
     size = 3 * cohort.coordinates
     upload = legs.decode_upload(replies[BAD], rid, size=size)
     dealers = sha256(wire.ids((1, 2, 3))).digest()
-    content = rid + dealers + wire.fingerprint(upload.words)
-    signature = cohort.signers[BAD].sign(UPLOAD, content)
-    other = legs.Upload(dealers, signature, upload.words).encode(rid)
+    other = uploading(cohort, rid, replace(upload, dealers=dealers))
     after, _ = server.uploaded(state, (replies | {BAD: other}).items(), cohort.work)
     assert after.survivors == (1, 3, 4, 5)
     assert "masked for other dealers" in after.refused[0]
@@ -367,8 +469,10 @@ def test_a_holder_of_bad_shares_is_left_out_or_named(make_cohort) -> None:
         ([(first, rest[0][1]), *rest], "the share of device 1 is wrong"),
     ):
         bent = replies | {BAD: revealed(cohort, state, bad)}
-        total = server.unmask(state, bent.items(), cohort.work)
+        after, total = server.unmask(state, bent.items(), cohort.work)
         check(cohort, centred(total, 24), state.survivors)
+        (why,) = after.refused
+        assert re.match(f"device 2: .*{needle}", why)
         few = {i: bent[i] for i in (1, 2, 3, 4)}
         with pytest.raises(TooFewSurvivors, match=f"device 2: .*{needle}"):
             server.unmask(state, few.items(), cohort.work)
@@ -384,7 +488,9 @@ def test_nothing_is_unmasked_with_fewer_than_t_reveals(make_cohort) -> None:
         server.unmask(state, [], cohort.work)
     # any t of them give the same sum
     sums = {
-        server.unmask(state, [r for r in replies if r[0] != i], cohort.work).tobytes()
+        server.unmask(state, [r for r in replies if r[0] != i], cohort.work)[
+            1
+        ].tobytes()
         for i in cohort.ids
     }
     assert len(sums) == 1
@@ -404,7 +510,7 @@ def test_steps_do_not_change_the_state_they_are_given(make_cohort, told, leg) ->
     if leg < 4:
         assert first[1] == second[1]
     else:
-        assert np.array_equal(first, second)
+        assert np.array_equal(first[1], second[1])
         assert np.array_equal(state.masked, masked)
 
 

@@ -1,0 +1,175 @@
+"""Numbers of a run with several kinds of releases: which comes next, what was asked."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedpref.core import ledger as core
+from fedpref.core.events import GaussianSum, NonPrivate
+from fedpref.core.rows import Cap, Part, Reservation
+from fedpref.core.types import Adversary, Relation, Unit
+from fedpref.errors import InputError, IntegrityError
+from fedpref.rounds.server import ServerState
+from fedpref.simulation import budget
+from fedpref.simulation.folder import RunFolder
+from fedpref.simulation.journal import RunJournal
+from fedpref.store.ledger import Ledger
+
+USER = (Unit.USER, Relation.ZERO_OUT)
+CAP = Cap("people", "2026", *USER, Adversary.OUTSIDER, 8.0, 1e-4)
+SEAL = bytes(32)
+
+
+def part(rounds: int, variance: int) -> Part:
+    noise = GaussianSum(*USER, 1, Fraction(variance), 8)
+    bare = NonPrivate(*USER, 8)
+    return Part(rounds, {Adversary.OUTSIDER: noise, Adversary.SERVER: bare})
+
+
+TRAINING, MOMENT, EVALUATION = part(4, 64), part(1, 16), part(1, 64)
+PLAN = Reservation("a", "plan", *USER, (TRAINING, MOMENT, EVALUATION), 1e-6)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(tmp_path / "ledger.db") as opened:
+        opened.append(lambda book: core.open_cap(book, CAP))
+        opened.append(lambda book: core.reserve(book, PLAN))
+        yield opened
+
+
+def journal(ledger: Ledger, folder, masked: bool) -> RunJournal:
+    return RunJournal(RunFolder.create(folder / "run"), ledger, "a", SEAL, masked)
+
+
+def state(number: int) -> ServerState:
+    return ServerState(number, number, 7, np.ones(3), {}, np.zeros(3), 0)
+
+
+def a_round(book: RunJournal, number: int) -> None:
+    book.charge(number, bytes([number]) * 32)
+    book.settle(state(number))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_numbers_go_on_at_the_first_one_of_a_later_part(
+    ledger, tmp_path, masked
+) -> None:
+    """Two of four rounds train; the moment is number 5, the evaluation number 6."""
+    book = journal(ledger, tmp_path, masked)
+    for number in (1, 2, 5):
+        a_round(book, number)
+        assert book.next_round() == number + 1
+        assert book.attempts() == number
+    assert book.account.used == (2, 1, 0)
+    for number in (3, 4):
+        with pytest.raises(IntegrityError, match="may not follow"):
+            book.charge(number, SEAL)
+    a_round(book, 6)
+    assert book.next_round() == 7  # beyond the last: finished
+    for number in range(1, 8):
+        with pytest.raises(IntegrityError, match="may not follow"):
+            book.charge(number, SEAL)
+
+
+def test_refunded_requests_count_with_masks(ledger, tmp_path) -> None:
+    book = journal(ledger, tmp_path, masked=True)
+    a_round(book, 1)
+    book.give_up(2, refund=True)
+    assert (book.next_round(), book.attempts()) == (2, 2)
+    book.give_up(2, refund=True)
+    a_round(book, 2)
+    assert (book.next_round(), book.attempts()) == (3, 4)
+    a_round(book, 5)  # asked for as number 5, the fifth request
+    assert book.attempts() == 5
+    book.give_up(6, refund=True)
+    assert book.attempts() == 6
+    readable = replace(book, masked=False)
+    assert readable.attempts() == 5
+
+
+def test_a_run_goes_on_after_a_skip(ledger, tmp_path) -> None:
+    book = journal(ledger, tmp_path, masked=False)
+    a_round(book, 1)
+    a_round(book, 5)
+    again = book.recover()
+    assert again is not None
+    assert again.round == 5
+    assert book.next_round() == 6
+
+
+def test_a_crash_between_charge_and_release_after_a_skip(ledger, tmp_path) -> None:
+    book = journal(ledger, tmp_path, masked=True)
+    a_round(book, 1)
+    book.charge(5, SEAL)
+    assert book.next_round() == 5
+    assert book.recover() is not None  # the devices are gone: stays charged
+    assert book.account.used == (1, 1, 0)
+    assert (book.account.unmasking, book.account.released) == (None, 1)
+    assert book.next_round() == 6
+
+
+def test_a_checkpoint_ahead_of_its_release_is_finished_after_a_skip(
+    ledger, tmp_path
+) -> None:
+    book = journal(ledger, tmp_path, masked=False)
+    a_round(book, 1)
+    book.charge(5, SEAL)
+    book.folder.save_state(state(5), SEAL)
+    assert book.recover() is not None
+    assert (book.account.released, book.account.unmasking) == (5, None)
+
+
+# --- what a run reserves ------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    rounds: int
+    events: dict[Adversary, Any]
+
+
+class Plan:
+    """As much of a plan as is booked."""
+
+    digest = b"plan"
+    spec = type("Spec", (), {"unit": Unit.USER})
+    relation = Relation.ZERO_OUT
+    delta = 1e-6
+    stages = tuple(Stage(p.rounds, dict(p.per_round)) for p in PLAN.parts)
+
+
+def setup(seed=None) -> Any:
+    run = type("Run", (), {"seed": seed})
+    scenario = type("Scenario", (), {"run": run})
+    return type("Setup", (), {"plan": Plan(), "scenario": scenario})
+
+
+def test_each_stage_of_a_plan_is_a_part() -> None:
+    made = budget.reservation(setup(), "a")
+    assert made == replace(PLAN, plan=b"plan".hex())
+    assert made.firsts == (1, 5, 6)
+    assert budget.reservation(setup(seed=7), "a").seeded
+
+
+def test_a_run_that_was_closed_is_refused_unless_it_had_come_to_its_end(
+    ledger, tmp_path
+) -> None:
+    booked = replace(PLAN, run="b", plan=b"plan".hex())
+    for run in "bc":
+        made = replace(booked, run=run)
+        ledger.append(lambda book, made=made: core.reserve(book, made))
+    for run, number in (("b", 5), ("c", 6)):
+        mine = replace(journal(ledger, tmp_path / run, masked=False), run=run)
+        a_round(mine, number)
+        ledger.append(lambda book, run=run: core.close(book, run))
+    with pytest.raises(InputError, match="closed after round 5"):
+        budget.reserve_again(setup(), "b", ledger, begun=True)
+    budget.reserve_again(setup(), "c", ledger, begun=True)
+    changed = setup()
+    changed.plan.stages = changed.plan.stages[:2]
+    with pytest.raises(IntegrityError, match="not reserved in it as it is here"):
+        budget.reserve_again(changed, "c", ledger, begun=True)
