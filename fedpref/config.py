@@ -241,16 +241,16 @@ class Scenario(_Section):
     @model_validator(mode="after")
     def _own_clips_are_within_the_clip(self) -> "Scenario":
         own = self.own_budgets
-        if own is not None and isinstance(own.clips, tuple):
-            if max(own.clips) > self.privacy.clip:
-                raise ValueError(
-                    f"own_budgets.clips: {max(own.clips):g}, must be <= privacy.clip = "
-                    f"{self.privacy.clip:g}"
-                )
-        if own is not None and self.privacy.noise is Noise.NONE:
+        if own is None:
+            return self
+        largest = max(own.clips) if isinstance(own.clips, tuple) else 0.0
+        if largest > self.privacy.clip:
             raise ValueError(
-                "own_budgets: no cap can be kept with privacy.noise = none"
+                f"own_budgets.clips: {largest:g}, must be <= privacy.clip = "
+                f"{self.privacy.clip:g}"
             )
+        if self.privacy.noise is Noise.NONE:
+            raise ValueError("own_budgets: no cap can be kept with privacy.noise none")
         return self
 
     @property
@@ -423,4 +423,5 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    # TOML has no surrogate pairs, and JSON leaves the one character DEL as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

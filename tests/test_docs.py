@@ -303,7 +303,8 @@ def test_every_file_of_a_run_is_documented(api_page) -> None:
         if path.is_file()
     }
     with_adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
-    assert names_in("Run folder") == files | with_adapter
+    with_personal = {"prior.safetensors"}
+    assert names_in("Run folder") == files | with_adapter | with_personal
 
 
 NAMED = {"versions", "omitted", "trusted", "adversaries", "baselines"}
@@ -340,5 +341,6 @@ def test_every_field_of_a_run_is_documented(api_page, title) -> None:
     assert found <= documented | {"comparisons"}, found - documented | {"comparisons"}
     only_sometimes = ("baselines.NAME.", "comparisons[].", "omitted.NAME")
     only_sometimes += ("federated", "evaluation")  # where devices evaluate
+    only_sometimes += ("personal",)  # where people adapt the model
     missing = documented - found
     assert all(name.startswith(only_sometimes) for name in missing), missing

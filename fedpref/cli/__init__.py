@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedpref import __version__
-from fedpref.cli import bench, budget, data, doctor, runs, simulate
+from fedpref.cli import bench, budget, data, doctor, runs, simulate, study
 from fedpref.errors import FedprefError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(runs.personalise)
 app.add_typer(bench.app, name="bench")
 app.add_typer(budget.app, name="budget")
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 app.command()(doctor.doctor)
 
 

@@ -28,10 +28,15 @@ _MEASURES: dict[str, Callable[["Row"], str]] = {
     "rounds": lambda row: str(row.rounds),
     "held-out people": lambda row: str(row.heldout),
     "pairs": lambda row: f"{row.accuracy:.1%}",
-    "95 % over people": lambda row: f"{row.ci95[0]:.1%} to {row.ci95[1]:.1%}",
+    "95 % over people": lambda row: _range(row.ci95),
     "choices": lambda row: f"{row.choice_accuracy:.1%}",
     "log-loss": lambda row: f"{row.log_loss:.3f}",
     "calibration error": lambda row: f"{row.ece:.3f}",
+}
+
+_AT_4: dict[str, Callable[["Row"], str]] = {
+    "pairs, 4 own answers": lambda row: f"{row.accuracy_at_4 or 0:.1%}",
+    "of it, 95 % over people": lambda row: _range(row.ci95_at_4),
 }
 
 
@@ -61,9 +66,14 @@ def compare(
     from rich.table import Table
 
     table = Table("", *(row.name for row in rows))
-    for name, shown in _MEASURES.items():
+    adapted = all(row.accuracy_at_4 is not None for row in rows)
+    for name, shown in (_MEASURES | _AT_4 if adapted else _MEASURES).items():
         table.add_row(name, *(shown(row) for row in rows))
     Console().print(table)
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.1%} to {ends[1]:.1%}"
 
 
 def score(

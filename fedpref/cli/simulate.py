@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -173,6 +173,11 @@ def _show(result: "Result") -> None:
     for name, row in report["baselines"].items():
         table.add_row(name, f"{row['accuracy']:.1%}", _range(*row["ci95"]))
     console.print(table)
+    if report["personal"] is not None:
+        from fedpref.cli import curve
+        from fedpref.report.schema import PersonalCurve
+
+        curve.show(console, PersonalCurve.model_validate(report["personal"]))
     for line in _privacy(report):
         console.print(line, highlight=False, soft_wrap=True)
     if result.failures:
@@ -189,8 +194,20 @@ def _privacy(report: Mapping[str, Any]) -> list[str]:
         f"epsilon per {report['unit']} at delta {report['delta']:g}: "
         f"outsider {number(epsilon['outsider'])}, server {number(epsilon['server'])}"
         + _about_the_server(report),
+        *_stages(report["stages"]),
         *(["seeded: reproducible and NOT private"] if report["seeded"] else []),
     ]
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an epsilon covers, where there is more than training."""
+    from fedpref.report.releases import count
+    from fedpref.stages import Purpose
+
+    if len(stages) < 2:
+        return []
+    parts = [count(Purpose(stage["purpose"]), stage["rounds"]) for stage in stages]
+    return [f"each epsilon covers all releases: {', '.join(parts)}"]
 
 
 def _about_the_server(report: Mapping[str, Any]) -> str:

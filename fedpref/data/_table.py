@@ -6,6 +6,7 @@ of another layout is one clear error. No message shows what a row holds.
 """
 
 import csv
+import functools
 import gzip
 import io
 import re
@@ -125,12 +126,18 @@ def one_of(row: Row, name: str, allowed: Collection[str], why: list[str]) -> str
 
 def whole(row: Row, name: str, low: int, high: int, why: list[str]) -> int:
     """A whole number from ``low`` to ``high``."""
-    text = row[name]
+    number = _whole(row[name])
+    if low <= number <= high:
+        return number
+    why.append(f"`{name}` must be a whole number from {low} to {high}")
+    return low
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _whole(text: str) -> int:
+    """The number that ``text`` writes in digits, or -1."""
     digits = text.isascii() and text.isdigit() and len(text) <= 9
-    if not digits or not low <= int(text) <= high:
-        why.append(f"`{name}` must be a whole number from {low} to {high}")
-        return low
-    return int(text)
+    return int(text) if digits else -1
 
 
 def flag(row: Row, name: str, why: list[str]) -> bool:

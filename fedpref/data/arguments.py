@@ -28,7 +28,7 @@ HEADER = ("user_id", "topic", "arg1", "arg2", "vote")
 FIELDS = ("topic", "arg_id", "title", "stance", "text")
 VOTE = {"a1": 0, "a2": 1, "equal": None}
 EQUAL = "votes for neither argument"
-RECORDS_PER_PERSON = 100
+RECORDS_PER_PERSON = 500
 WORDS_STEP = 20
 TEMPLATES = {"prompt": Template("{title}: {stance}", ("title", "stance"))}
 
@@ -69,7 +69,7 @@ def read(folder: Path, templates: Mapping[str, Template] = TEMPLATES) -> Dataset
         records,
         tuple(table),
         table,
-        (first, 'report beside "the longer argument wins", about 69 % of the votes'),
+        (first, 'report beside "the longer argument wins", 68 to 69 % of the votes'),
         texts_public=True,
         dropped={why: count for why, count in dropped.items() if count},
     ).with_notes(

@@ -33,6 +33,8 @@ class Row:
     ece: float
     heldout: int
     seeded: bool
+    accuracy_at_4: float | None = None  # after 4 own answers, of other answers
+    ci95_at_4: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; an infinite epsilon is the string "inf"."""
@@ -40,6 +42,7 @@ class Row:
             "epsilon_outsider": number(self.epsilon_outsider),
             "epsilon_server": number(self.epsilon_server),
             "ci95": list(self.ci95),
+            "ci95_at_4": None if self.ci95_at_4 is None else list(self.ci95_at_4),
         }
 
 
@@ -53,7 +56,8 @@ def compare(runs: Sequence[Path]) -> tuple[Row, ...]:
 
 
 def _row(run: Run) -> Row:
-    heldout = run.results.heldout
+    heldout, curve = run.results.heldout, run.results.personal
+    at_4 = curve.models[curve.best].get("4") if curve else None
     return Row(
         name=run.path.resolve().name,
         unit=run.plan.unit.value,
@@ -69,4 +73,6 @@ def _row(run: Run) -> Row:
         ece=heldout.ece,
         heldout=run.results.clients.heldout,
         seeded=run.plan.seeded,
+        accuracy_at_4=at_4.accuracy if at_4 else None,
+        ci95_at_4=at_4.ci95 if at_4 else None,
     )

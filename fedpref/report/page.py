@@ -64,7 +64,6 @@ def page(run: Run, statement: dict[str, Any]) -> str:
         released=released(run.plan),
         stages=releases.to_json(run),
         stage_names={purpose.value: name for purpose, name in STAGES.items()},
-        total=releases.TOTAL,
         personal=_personal(run),
         verdict=verdict(run),
         **_figures(run),

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from fedpref.report.figures import Axis, axis
 from fedpref.report.run import Run
 from fedpref.report.schema import PersonalCurve, PersonalGain
-from fedpref.report.words import interval, percent, points
+from fedpref.report.words import NBSP, interval, percent, points
 
 USUAL = 4  # the k that is spoken of, where it was measured
 OTHERS = ("first", "second", "third")  # styles of the models that are not the best
 APART = 6.5  # least distance of two labels on the axis, in percent of its width
+ROOM = 0.04  # beyond the least and the largest k, as part of the axis
 DODGE = 5.0  # pixels between the marks of two models at the same k
 
 SIMULATION_ONLY = (
@@ -94,6 +95,8 @@ def _series(
 def _axis_of_k(ks: Sequence[int]) -> Axis:
     """From the least to the largest k; a label that would touch the next is left out.
 
+    There is room at both ends for marks that were moved aside.
+
     >>> [label for _, label in _axis_of_k((0, 1, 2, 4, 64)).ticks]
     ['0', '64']
     """
@@ -107,7 +110,8 @@ def _axis_of_k(ks: Sequence[int]) -> Axis:
         ):
             kept.append(k)
     ticks = tuple((float(k), f"{k:,}") for k in reversed(kept))
-    return Axis(float(low), float(high), ticks)
+    room = ROOM * (high - low)
+    return Axis(low - room, high + room, ticks)
 
 
 def spoken_of(curve: PersonalCurve) -> int | None:
@@ -156,7 +160,7 @@ def gain_words(gain: PersonalGain) -> str:
     """A paired difference with its interval."""
     low, high = gain.ci95
     return (
-        f"{points(gain.value)} points (95 % interval over people {points(low)} to "
+        f"{points(gain.value)} points (95{NBSP}% interval over people {points(low)} to "
         f"{points(high)})"
     )
 
@@ -173,7 +177,7 @@ def behind(curve: PersonalCurve) -> list[str]:
         if ahead:
             most = points(max(lead.values())).removeprefix("+")
             found.append(
-                f"It is behind “{name}” at k = {_listed(ahead)}, by {most} points "
+                f"It is behind “{name}” at k{NBSP}={NBSP}{_listed(ahead)}, by {most} points "
                 "at most."
             )
     return found

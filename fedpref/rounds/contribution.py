@@ -223,7 +223,7 @@ def _drawn(units: BoundedRows, plan: PrivacyPlan, key: bytes) -> BoundedRows:
 
 
 def _said(units: BoundedRows, speaks: bool) -> BoundedRows:
-    """The units, or zeros for a person who is spent; after all the work, like a coin."""
+    """The units, or zeros for somebody who is spent; after the work, like a coin."""
     return BoundedRows(units.rows * float(speaks), units.bound, units.zeroed)
 
 

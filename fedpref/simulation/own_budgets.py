@@ -8,7 +8,7 @@ Does not give: limits that people chose (they are assigned here), or anything th
 deployment may print: sums over groups of limits are simulation only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
@@ -36,7 +36,7 @@ def assigned(
     """
     if section is None:
         return {}
-    kinds = [Limits(cap, clip) for cap, clip in zip(*_kinds(section, plan))]
+    kinds = [Limits(cap, clip) for cap, clip in _kinds(section, plan)]
     for limits in kinds:
         opened(plan, limits)  # refuses before anything begins
     return {user: kinds[_place(user, section)] for user in people}
@@ -96,13 +96,15 @@ def note(entry: Mapping[str, Any]) -> str:
 
 def _kinds(
     section: OwnBudgetsSection, plan: PrivacyPlan
-) -> tuple[Sequence[float], Sequence[float]]:
-    caps = section.caps
-    if section.clips is None:
-        return caps, [plan.spec.clip] * len(caps)
-    if section.clips == "fit":
-        return caps, [fitting(plan, cap) for cap in caps]
-    return caps, section.clips
+) -> Iterator[tuple[float, float]]:
+    """Cap and clip of each place in the lists."""
+    for place, cap in enumerate(section.caps):
+        if section.clips is None:
+            yield cap, plan.spec.clip
+        elif section.clips == "fit":
+            yield cap, fitting(plan, cap)
+        else:
+            yield cap, section.clips[place]
 
 
 def _place(user: str, section: OwnBudgetsSection) -> int:
@@ -116,7 +118,7 @@ def _spent(plan: PrivacyPlan, sent: Sent) -> float:
     """Price of what a device noted, built anew from the plan's stages."""
     events: list[Event] = []
     for number, square in sent:
-        event = plan.stage(number).events[plan.spec.against]
+        event: Any = plan.stage(number).events[plan.spec.against]
         changed = {"sensitivity_squared": square}
         if hasattr(event, "sensitivity_l1"):
             changed["sensitivity_l1"] = min(isqrt(event.coordinates * square), square)

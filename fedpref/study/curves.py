@@ -11,16 +11,14 @@ deployment makes one of them, not all.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from math import isinf
 from typing import Any
 
 from fedpref.data.dataset import Dataset
 from fedpref.errors import InputError
-from fedpref.study import contenders, result
-from fedpref.study.answers import Kind, Revealed, disagreements
-from fedpref.study.cases import FIXED_SPLIT, Case, Material, cases, material
-from fedpref.study.contenders import ALONE, UNFIT, WORDS, Learned
+from fedpref.study import contenders, remarks, result
+from fedpref.study.answers import Kind, Revealed
+from fedpref.study.cases import Case, Material, cases, material
+from fedpref.study.contenders import WORDS, Learned
 from fedpref.study.measure import Measured, measure
 from fedpref.study.models import Model
 from fedpref.study.settings import Settings, settings_of
@@ -97,7 +95,7 @@ def curve(
     ks = tuple(sorted(set(ask.ks or settings.ks)))
     tell(f"{dataset.name}: features of {len(dataset.catalogue):,} public texts")
     source = material(dataset, test, settings.directions)
-    names, notes = _possible(ask, source)
+    names, notes = remarks.possible(ask.models, ask.epsilons, source)
     found: Found = {}
     released: dict[str, dict[str, Any]] = {}
     people: dict[str, list[int]] = {"train": [], "predicted": [], "short": []}
@@ -109,8 +107,8 @@ def curve(
         people["predicted"].append(len(case.test.words.people) - short)
         people["short"].append(short)
         if case.seed == 1:
-            released = _released(learned, names, ask.epsilons)
-            notes += _about(case, source, names, ks, short)
+            released = remarks.released(learned, names, ask.epsilons)
+            notes += remarks.about(case, source, names, ks, short)
     tell(f"{dataset.name}: intervals")
     return {
         "set": dataset.name,
@@ -168,72 +166,6 @@ def _measured(
         return
     for k in ks:
         yield k, measure(seen.asked, model.predict(seen[k], seen.asked))
-
-
-def _possible(ask: Ask, source: Material) -> tuple[list[str], list[str]]:
-    """The models that can be had at all, and why others cannot."""
-    names, notes = list(ask.models), []
-    if "attributes" in names and source.attributes is None:
-        names.remove("attributes")
-        notes.append("attributes: this set has none beside its texts")
-    if "boosting" in names and not any(isinf(epsilon) for epsilon in ask.epsilons):
-        names.remove("boosting")
-        notes.append(UNFIT)
-    if "boosting" in names and ask.models == tuple(WORDS) and not find_spec("sklearn"):
-        names.remove("boosting")
-        notes.append("boosting: scikit-learn is not installed (fedpref[study])")
-    if not names:
-        raise InputError(f"models = {', '.join(ask.models)}: {'; '.join(notes)}")
-    return names, notes
-
-
-def _about(
-    case: Case, source: Material, names: Sequence[str], ks: tuple[int, ...], short: int
-) -> Iterator[str]:
-    """What a reader should know of who is predicted and from what."""
-    predicted = case.test.words
-    if source.test is not None:
-        yield (
-            "split: everybody of the first folder learns, everybody of the second is "
-            "predicted; a seed varies noise and draws"
-        )
-    elif case.name in FIXED_SPLIT:
-        yield "split: the rule heldout-v1 for every seed; a seed varies noise and draws"
-    else:
-        yield "split: seed s holds out the people of the rule split-s"
-    if short:
-        yield (
-            f"{short} of {len(predicted.people)} people of seed 1 have no more than "
-            f"{max(ks)} answers and are not predicted at any k"
-        )
-    unsure = int((disagreements(predicted) > 0).sum())
-    if unsure:
-        yield (
-            f"{unsure} people of seed 1 answered a question in two ways; both answers "
-            "are kept"
-        )
-    if "majority" in names:
-        yield f"majority: {WORDS['majority']}"
-    if "boosting" in names:
-        yield UNFIT
-
-
-def _released(
-    learned: Learned, names: Sequence[str], epsilons: Sequence[float]
-) -> dict[str, Any]:
-    """By model and epsilon: what was released of the training people, at what price."""
-    found: dict[str, Any] = {}
-    for name in names:
-        for epsilon in epsilons:
-            population = learned.population(name, epsilon)
-            if population is not None:
-                lines = [*population.lines(), *population.notes]
-                found.setdefault(name, {})[key_of(epsilon)] = lines
-            elif name in ALONE:
-                central = name == "majority" and isinf(epsilon)
-                line = "counted in one place, no noise" if central else "nothing"
-                found.setdefault(name, {})[key_of(epsilon)] = [line]
-    return found
 
 
 def _cells(found: Found, source: Material) -> dict[str, Any]:

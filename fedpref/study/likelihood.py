@@ -158,20 +158,21 @@ def _newton(
 
     offset = np.zeros_like(base)
     now = loss(offset)
+    moving = np.ones(len(base), dtype=bool)  # who is done stands still: rows stay apart
     for _ in range(STEPS):
         weights = base + offset
-        slope = offset @ precision - gradients(answers, weights, noise=noise)
         hessian = precision + curvature(answers, weights, noise=noise)
+        if not moving.any():
+            return offset, hessian
+        slope = offset @ precision - gradients(answers, weights, noise=noise)
         step = np.linalg.solve(hessian, slope[:, :, None])[:, :, 0]
+        step[~moving] = 0
         decrement = np.einsum("pi,pi->p", slope, step)
-        open_ = decrement > 1e-12 * (1 + now)
-        if not open_.any():
-            offset = offset - step
-            return offset, precision + curvature(answers, base + offset, noise=noise)
+        moving &= decrement > 1e-12 * (1 + now)
         length = np.ones((len(base), 1))
         for _ in range(HALVINGS):
             then = loss(offset - length * step)
-            worse = open_ & (then > now - 0.1 * length[:, 0] * decrement)
+            worse = moving & (then > now - 0.1 * length[:, 0] * decrement)
             if not worse.any():
                 break
             length[worse] /= 2

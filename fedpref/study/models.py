@@ -133,7 +133,7 @@ class Personal:
         precision = np.linalg.inv(self.covariance)
         precision = (precision + precision.T) / 2
         offsets = map_offsets(revealed, self.weights, precision, noise=self.noise)
-        utility = utilities(asked, self.weights + offsets.mean)
+        utility = utilities(asked, self.weights) + utilities(asked, offsets.mean)
         posterior = _roots(asked, offsets.covariance)
         if asked.kind is Kind.RATING:
             variance = (posterior**2).sum(axis=1)
@@ -190,7 +190,8 @@ class Prototypes:
         """Predicted probabilities mixed by the posterior of each prototype.
 
         The utility is the mixture's log odds for ratings, log probability for choices.
-        The interval spans the prototypes that hold the middle 95 % of the posterior.
+        The interval spans the prototypes that hold the middle 95 % of the posterior,
+        and the mixture.
         """
         _require_same(revealed, asked)
         belief = self.posterior(revealed)[asked.owner]
@@ -203,6 +204,7 @@ class Prototypes:
         bounded = np.clip(mixed, 1e-300, 1 - 1e-16)
         rating = asked.kind is Kind.RATING
         utility = logit(bounded) if rating else np.log(bounded)
+        low, high = np.minimum(low, mixed), np.maximum(high, mixed)
         return Predicted(utility, mixed, low, high)
 
     def posterior(self, revealed: Answers) -> Float:

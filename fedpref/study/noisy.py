@@ -65,7 +65,8 @@ def rounded_sum(units: BoundedRows, stage: Stage, *, key: bytes) -> Integer:
             return total
     whole = np.trunc(steps).astype(np.int64)
     fits = np.einsum("ij,ij->i", whole, whole) <= limit
-    return total + whole[fits].sum(axis=0)
+    total += whole[fits].sum(axis=0)
+    return total
 
 
 def shares(count: int, variance: int, *, keys: Iterable[bytes]) -> Integer:

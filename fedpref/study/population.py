@@ -16,30 +16,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from functools import lru_cache
 from math import inf, isinf, sqrt
 
 import numpy as np
 
 from fedpref.core.entropy import Entropy
-from fedpref.core.types import Adversary, Float, Noise, Participation, Unit
+from fedpref.core.types import Adversary, Float
 from fedpref.errors import InputError
-from fedpref.plan import PrivacyPlan, PrivacySpec
+from fedpref.plan import PrivacyPlan
 from fedpref.rounds.optimisers import sgd
-from fedpref.secagg.neighbours import MOST_ON_REQUEST
 from fedpref.stages import Moment, Purpose
 from fedpref.study import sent
 from fedpref.study.answers import Answers
 from fedpref.study.noisy import noisy_sum
+from fedpref.study.plans import plan_of
 from fedpref.study.prior import covariance
-from fedpref.study.settings import (
-    AVERAGE_LAST,
-    COLLUDERS,
-    MIN_SURVIVORS,
-    MOMENTUM,
-    Learning,
-    Settings,
-)
+from fedpref.study.settings import AVERAGE_LAST, MOMENTUM, Learning, Settings
 
 
 class Shape(StrEnum):
@@ -58,7 +50,7 @@ class Population:
     Attributes:
         weights: ``[d]``; the mean of the prototypes where there are any.
         covariance: Of personal offsets, ``[d, d]``, or ``None``: the public prior.
-        basis: ``[d, K]``: a person's weights are ``weights + basis @ own``, or ``None``.
+        basis: ``[d, K]``: a person's are ``weights + basis @ own``; or ``None``.
         prototypes: ``[K, d]``, or ``None``.
         plan: The sealed plan; its epsilon is the price of all of the above together.
         private: Whether noise was drawn and nobody can draw it again.
@@ -151,48 +143,6 @@ def fit(
         private=entropy.private and not isinf(epsilon),
         notes=notes,
     )
-
-
-@lru_cache(maxsize=256)
-def plan_of(
-    people: int,
-    coordinates: int,
-    learning: Learning,
-    epsilon: float,
-    moment: Moment | None = None,
-) -> PrivacyPlan:
-    """The sealed plan: everybody in every round, noise from the devices.
-
-    Against the server; for more people than the complete graph has room for, against
-    outsiders.
-
-    Raises:
-        PlanError: No plan keeps this epsilon.
-    """
-    bare = isinf(epsilon)
-    complete = people <= MOST_ON_REQUEST
-    server = complete and not bare
-    return PrivacySpec(
-        unit=Unit.USER,
-        noise=Noise.NONE if bare else Noise.DISTRIBUTED,
-        participation=Participation.ALL,
-        against=Adversary.SERVER if server else Adversary.OUTSIDER,
-        target_epsilon=None if bare else epsilon,
-        delta=None,
-        clip=learning.clip,
-        rounds=learning.rounds,
-        spare_rounds=0,
-        units=people,
-        cohort=people,
-        units_per_client=1,
-        sampling_prob=Fraction(1),
-        coordinates=coordinates,
-        min_survivors=MIN_SURVIVORS,
-        colluders=COLLUDERS,
-        word_bits=24,
-        complete_graph=complete,
-        moment=moment,
-    ).calibrate()
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ Guarantees: the options of a menu have probabilities that sum to 1; without unce
 they are the plain softmax (ratings: the normal distribution function); the prediction
 of an answer depends on its own options only, never on what was answered.
 
-Does not give: the exact posterior predictive. The averages are closed-form
-approximations; tests hold them against simulation and state how far they are off.
+Does not give: the exact posterior predictive. The averages are closed-form: against
+simulation, probabilities of pairs are off by at most .015, of menus of four by .08 (a
+utility difference with a standard deviation of 1.2) to .17 (3.7), on average by .013 to
+.05. Ends of intervals are good for pairs and rough for larger menus.
 """
 
 from dataclasses import dataclass
@@ -16,10 +18,10 @@ from scipy.special import expit, logit, ndtr
 from fedpref.core.types import Float
 from fedpref.errors import InputError
 from fedpref.study.answers import Answers
-from fedpref.study.likelihood import chances
 
 PROBIT = np.pi / 8  # sigmoid(x) is close to the normal distribution at x sqrt(pi / 8)
 LEVEL = 1.959964  # standard deviations of a 95 % interval
+LEAST = 1e-12  # keeps log odds finite
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -65,9 +67,10 @@ def choice(asked: Answers, utility: Float, prior: Float, posterior: Float) -> Pr
     for a personal one of ``m sqrt(1 + pi v0 / 8)``, averaged over what is still
     uncertain: ``sigmoid(m sqrt((1 + pi v0 / 8) / (1 + pi v / 8)))``. Without own
     answers ``v = v0`` and the shared prediction comes back unchanged. The first step is
-    ours and exact there only. Menus combine their pairs by ``1 / softmax_i = sum over j
-    of exp(u_j - u_i)`` with each pair replaced by its average, then scaled to sum to 1
-    (the mean-field way of Lu, Ie and Sha 2020).
+    ours and exact there only: with many answers it is somewhat too sure. Menus combine
+    their pairs by ``1 / softmax_i = sum over j of exp(u_j - u_i)`` with each pair
+    replaced by its average, then scaled to sum to 1 (the mean-field way of Lu, Ie and
+    Sha 2020).
 
     Args:
         asked: choices.
@@ -80,8 +83,11 @@ def choice(asked: Answers, utility: Float, prior: Float, posterior: Float) -> Pr
         return certain(utility, utility)
     sharper = _pairwise(asked, utility, prior, posterior)
     probability = sharper / np.add.reduceat(sharper, asked.start)[asked.record]
-    gap, spread = _against_rest(asked, utility, prior, posterior)
-    low, high = expit(gap - LEVEL * spread), expit(gap + LEVEL * spread)
+    spread = _against_rest(asked, probability, posterior)
+    odds = logit(np.clip(probability, LEAST, 1 - LEAST))
+    centre = odds * np.sqrt(1 + PROBIT * spread**2)
+    low, high = expit(centre - LEVEL * spread), expit(centre + LEVEL * spread)
+    low, high = np.minimum(low, probability), np.maximum(high, probability)
     return Predicted(utility, probability, low, high)
 
 
@@ -120,18 +126,9 @@ def _pairwise(asked: Answers, utility: Float, prior: Float, posterior: Float) ->
     return np.asarray(1 / odds)
 
 
-def _against_rest(
-    asked: Answers, utility: Float, prior: Float, posterior: Float
-) -> tuple[Float, Float]:
-    """Mean and deviation of each option's log odds against the rest of its menu."""
-    chance = chances(asked, utility)
-    share = np.clip(chance, 1e-12, 1 - 1e-12)
-
-    def variance(rows: Float) -> Float:
-        weighted = chance[:, None] * rows
-        total = np.add.reduceat(weighted, asked.start)[asked.record]
-        rest = (total - weighted) / (1 - share)[:, None]
-        return np.asarray(((rows - rest) ** 2).sum(axis=1))
-
-    gap = logit(share) * np.sqrt(1 + PROBIT * variance(prior))
-    return gap, np.sqrt(variance(posterior))
+def _against_rest(asked: Answers, chance: Float, rows: Float) -> Float:
+    """Deviation of each option's log odds against the rest of its menu, about."""
+    weighted = chance[:, None] * rows
+    total = np.add.reduceat(weighted, asked.start)[asked.record]
+    rest = (total - weighted) / np.maximum(1 - chance, LEAST)[:, None]
+    return np.asarray(np.sqrt(((rows - rest) ** 2).sum(axis=1)))

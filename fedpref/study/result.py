@@ -108,7 +108,7 @@ def cell(found: Sequence[tuple[int, Measured]], groups: Groups) -> dict[str, Any
 def gain(
     found: Sequence[tuple[int, Measured]], base: Sequence[tuple[int, Measured]]
 ) -> dict[str, Any]:
-    """Accuracy of ``found`` minus that of ``base``, people and seeds resampled together.
+    """Accuracy of ``found`` minus that of ``base``; both are resampled together.
 
     Raises:
         InputError: The two are not about the same people, seeds and answers.

@@ -89,35 +89,57 @@ def settings_of(name: str) -> Settings:
     return BY_NAME.get(name, DEFAULT)
 
 
+_HEAD = Learning(rounds=8, lr=1.0, clip=6.0)
+_LONG = Learning(rounds=20, lr=1.0, clip=4.0)
+
 DEFAULT = Settings(
     directions=16,
-    weights=Learning(rounds=5, lr=1.0, clip=4.0),
+    weights=_HEAD,
     prior=2.5,
-    basis=Learning(rounds=20, lr=1.0, clip=4.0),
+    basis=_LONG,
     rank=4,
     basis_length=1.0,
     basis_scale=1.0,
-    prototypes=Learning(rounds=20, lr=1.0, clip=4.0),
+    prototypes=_LONG,
     clusters=4,
 )
 
+_DRONE = Learning(rounds=20, lr=3.0, clip=1.0)
+
 BY_NAME: dict[str, Settings] = {
-    "electricity": DEFAULT,
+    "electricity": replace(DEFAULT, ks=(0, 1, 2, 4, 6, 8)),
     "drone-delivery-privacy-choices": replace(
         DEFAULT,
         directions=32,
-        weights=Learning(rounds=20, lr=3.0, clip=1.0),
+        weights=_DRONE,
         prior=4.0,
-        basis=Learning(rounds=20, lr=3.0, clip=1.0),
-        prototypes=Learning(rounds=20, lr=3.0, clip=1.0),
+        basis=_DRONE,
+        prototypes=_DRONE,
+        moment_norm=0.3,
+        draws=1,
     ),
+    # Nine answers a person; pooling needs many directions and rounds here.
     "swissmetro": replace(
         DEFAULT,
         directions=128,
         weights=Learning(rounds=60, lr=3.0, clip=2.0),
+        ks=(0, 1, 2, 4),
+        draws=1,
     ),
-    "ridehail-privacy-choices": DEFAULT,
-    "vod-privacy-choices": DEFAULT,
-    "chatbot-privacy-vignettes": replace(DEFAULT, directions=32),
-    "argument-convincingness-prefs": replace(DEFAULT, directions=128),
+    # Eight answers a person here and below: after four of them four are left to ask.
+    "ridehail-privacy-choices": replace(DEFAULT, ks=(0, 1, 2, 4)),
+    "vod-privacy-choices": replace(DEFAULT, ks=(0, 1, 2, 4), draws=1),
+    "vod-privacy-choices-study2": replace(DEFAULT, ks=(0, 1, 2, 4), draws=1),
+    "chatbot-privacy-vignettes": replace(
+        DEFAULT,
+        directions=32,
+        prior=0.6,
+        ks=(0, 1, 5, 10, 20),
+    ),
+    "argument-convincingness-prefs": replace(
+        DEFAULT,
+        directions=128,
+        weights=Learning(rounds=20, lr=3.0, clip=2.0),
+        draws=1,
+    ),
 }

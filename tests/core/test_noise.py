@@ -213,4 +213,4 @@ def test_sampler_error_covers_the_largest_table(table) -> None:
     """
     thresholds = len(table(2**24).high)
     assert thresholds * mpmath.mpf(2) ** -128 <= sampler_error(1) / 2
-    assert sampler_error(10**6) == pytest.approx(10**6 * sampler_error(1))
+    assert sampler_error(10**6) == 10**6 * sampler_error(1)  # approx would allow 1e-12

@@ -163,3 +163,19 @@ def shared():
     if not folder.is_dir():
         pytest.skip(f"needs the data sets in {folder.name} beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_set(shared):
+    """Loads a set from its folder beside the checkout, each one once."""
+    from fedpref.data import sources, surveys
+
+    @functools.cache
+    def load(name):
+        survey = surveys.BY_NAME[name]
+        folder = Path(name.removesuffix("-study2"))
+        if survey.origin is surveys.Origin.WHEEL:
+            folder = None
+        return sources.load(name, base=shared, folder=folder)
+
+    return load

@@ -68,11 +68,11 @@ def test_what_is_left_out_is_counted(load):
 
 
 def test_the_cap_is_the_set_s_own_unless_one_is_given(load):
-    rows = [("w1", "t2", "a1", "a2", "a1")] + [("w1", "t1", "a1", "a2", "a1")] * 150
+    rows = [("w1", "t2", "a1", "a2", "a1")] + [("w1", "t1", "a1", "a2", "a1")] * 550
     data = load(rows)
-    assert len(data.records) == arguments.RECORDS_PER_PERSON == 100
-    assert data.dropped == {"answers beyond 100 of a person": 51}
-    assert len(load(rows, records_per_person=1000).records) == 151
+    assert len(data.records) == arguments.RECORDS_PER_PERSON == 500
+    assert data.dropped == {"answers beyond 500 of a person": 51}
+    assert len(load(rows, records_per_person=1000).records) == 551
     assert len(load(rows, records_per_person=3).records) == 3
 
 
@@ -105,22 +105,18 @@ def test_bad_arguments(load, tmp_path):
         sources.load(arguments.NAME, base=None, folder=tmp_path)
 
 
-def test_the_real_folder(shared):
-    folder = shared / arguments.NAME
-    data = sources.load(
-        arguments.NAME, base=None, folder=folder, records_per_person=10_000
-    )
+def test_the_real_folder(real_set):
+    data = real_set(arguments.NAME)
+    users = Counter(record.user for record in data.records)
+    assert (len(users), len(data.catalogue)) == (3038, 1038)
+    assert sum(count == 500 for count in users.values()) == 12
     assert data.dropped == {
         "votes for neither argument": 15_452,
         "choices in which two options read the same": 5,
+        "answers beyond 500 of a person": 52_806 - 42_511,
     }
     assert len(data.records) + sum(data.dropped.values()) == 68_263
-    users = Counter(record.user for record in data.records)
-    assert (len(users), len(data.catalogue)) == (3038, 1038)
-    capped = sources.load(arguments.NAME, base=None, folder=folder)
-    few = Counter(record.user for record in capped.records)
-    assert few == {user: min(count, 100) for user, count in users.items()}
     longer = [
         len(r.options[r.choice]) > len(r.options[1 - r.choice]) for r in data.records
     ]
-    assert 0.68 < sum(longer) / len(longer) < 0.71
+    assert round(sum(longer) / len(longer), 2) == 0.68

@@ -94,8 +94,8 @@ def test_a_cap_counts_ratings_and_makes_the_pairs_again(load):
     assert all(set(r.options) <= texts for r in data.records if r.user == "p1")
 
 
-def test_the_real_folder(shared):
-    data = chatbot.read(shared / chatbot.NAME)
+def test_the_real_folder(real_set):
+    data = real_set(chatbot.NAME)
     assert len({rating.user for rating in data.ratings}) == 242
     assert len(data.ratings) == 7260
     # The folder's README counts 67,634: with the pairs of a text with itself.

@@ -124,8 +124,8 @@ def test_the_file_of_people_is_needed(folder):
         drone_delivery.read(folder)
 
 
-def test_the_real_folder(shared):
-    data = drone_delivery.read(shared / drone_delivery.NAME)
+def test_the_real_folder(real_set):
+    data = real_set(drone_delivery.NAME)
     users = Counter(record.user for record in data.records)
     assert (len(users), len(data.records), len(data.catalogue)) == (2910, 29_031, 190)
     assert max(users.values()) == 12

@@ -106,8 +106,8 @@ def test_the_file_of_another_set_is_refused(tmp_path, write_table):
         ridehail.read(tmp_path)
 
 
-def test_the_real_folder(shared):
-    data = ridehail.read(shared / ridehail.NAME)
+def test_the_real_folder(real_set):
+    data = real_set(ridehail.NAME)
     users = Counter(record.user for record in data.records)
     assert len(users) == 313
     assert set(users.values()) == {8}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedpref.data import partition, sources
+from fedpref.data import partition, sources, surveys
 from fedpref.errors import AssetMissing, InputError, RecordError
 
 SIMULATIONS = Path(__file__).parents[2] / "simulations"
@@ -155,3 +155,108 @@ def test_data_and_its_commands_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# --- sets by name, from folders, in other words -------------------------------------
+
+
+def test_every_set_has_its_folder_s_name_and_says_what_it_is():
+    for name, survey in surveys.BY_NAME.items():
+        assert survey.name == name
+        assert survey.people > 0
+        assert survey.answers > survey.people
+        assert survey.licence
+        assert survey.source
+        assert survey.not_checked
+
+
+@pytest.mark.parametrize("name", list(surveys.BY_NAME))
+def test_every_set_loads_from_the_folder_of_its_name(name, real_set, main_job):
+    from_wheel = surveys.BY_NAME[name].origin is surveys.Origin.WHEEL
+    data = real_set(name)
+    assert data.name == name
+    assert data.texts_public
+    texts = {text for record in data.records for text in record.texts}
+    assert texts <= set(data.catalogue) == set(data.attributes)
+    assert len(set(data.catalogue)) == len(data.catalogue)
+    assert all(r.choice in range(len(r.options)) for r in data.records)
+    assert all(len(set(r.options)) == len(r.options) for r in data.records)
+    users = {record.user for record in data.records}
+    assert not data.people or users <= data.people.keys()
+    assert len({frozenset(row) for row in data.people.values()}) <= 1
+    assert len({frozenset(row) for row in data.attributes.values()}) == 1
+    held = {user for user in users if partition.is_heldout(user)}
+    assert bool(held) == from_wheel  # the folders hold the other people
+    assert name in "".join(data.notes)
+
+
+def test_a_set_from_a_folder_needs_one():
+    with pytest.raises(InputError, match="--from FOLDER") as caught:
+        sources.load("ridehail-privacy-choices", base=None)
+    assert "michal-palinski/phd" in str(caught.value)
+
+
+def test_a_set_of_the_wheel_takes_no_folder(tmp_path):
+    with pytest.raises(InputError, match=r"from = .*leave it out"):
+        sources.load("electricity", base=None, folder=tmp_path)
+
+
+def test_a_file_of_records_takes_neither_folder_nor_templates(own):
+    with pytest.raises(InputError, match="from = "):
+        sources.load("own.jsonl", base=own, folder=own)
+    with pytest.raises(InputError, match="templates = "):
+        sources.load("own.jsonl", base=own, templates={"a": "b"})
+
+
+def test_an_unknown_template_is_refused_before_the_data_are_read(tmp_path):
+    for templates, reason in (
+        ({"offers": "{discount}"}, "no such template"),
+        ({"give": "{discuont}"}, "did you mean {discount}"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            sources.load(
+                "ridehail-privacy-choices",
+                base=None,
+                folder=tmp_path / "absent",
+                templates=templates,
+            )
+
+
+def test_electricity_in_other_words(survey_wheel):
+    words = {"offer": "{supplier} company, {contract}."}
+    data = sources.load("electricity", base=None, templates=words)
+    assert len(data.catalogue) < 35
+    assert "no contract." in data.catalogue[2]
+    assert all("price" not in row for row in data.attributes.values())
+    assert any("do not show price" in note for note in data.notes)
+    alike = data.dropped["choices in which two options read the same"]
+    assert alike + len(data.records) == 4308
+    assert any(f"left out: {alike:,} choices" in note for note in data.notes)
+
+
+def test_a_cap_of_records_a_person(own):
+    rows = [
+        {"user": "ada", "prompt": f"Q{n}", "chosen": "a", "rejected": "b"}
+        for n in range(9)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (own / "many.jsonl").write_text(text, encoding="utf-8")
+    data = sources.load("many.jsonl", base=own, records_per_person=4)
+    assert len(data.records) == 4
+    assert data.dropped == {"answers beyond 4 of a person": 5}
+    assert data.notes[-1] == "left out: 5 answers beyond 4 of a person"
+    assert sources.load("many.jsonl", base=own).dropped == {}
+    for wrong in (0, -1):
+        with pytest.raises(InputError, match=f"records_per_person = {wrong}"):
+            sources.load("many.jsonl", base=own, records_per_person=wrong)
+
+
+def test_own_questions_asked_twice_are_said(own):
+    row = {"user": "ada", "prompt": "Q", "options": ["a", "b"], "choice": 0}
+    rows = [row, row | {"choice": 1, "options": ["b", "a"]}, row | {"choice": 1}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (own / "twice.jsonl").write_text(text, encoding="utf-8")
+    data = sources.load("twice.jsonl", base=own)
+    assert data.notes[-1].startswith("1 person was asked a question more than once")
+    assert "1 of them answered differently" in data.notes[-1]
+    assert len(data.records) == 3

@@ -167,9 +167,12 @@ def test_a_file_that_is_too_large_is_cut_off(server, tiny, cache):
         handler.end_headers()
         while not server.stop.is_set():
             handler.wfile.write(b"x" * 65536)
+            sent.append(65536)
 
+    sent = []
     server.reply = endless
     refused(tiny, cache, IntegrityError, f"more than the pinned {len(SOURCE)} bytes")
+    assert sum(sent) < 2**26  # what lies in the buffers of both sides, and no more
 
 
 @pytest.mark.parametrize("length", [None, len(SOURCE)])

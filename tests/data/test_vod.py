@@ -89,8 +89,8 @@ def test_the_file_of_the_other_study_is_refused(folder):
         vod.read(folder)
 
 
-def test_the_real_folder(shared):
-    data = vod.read(shared / vod.NAME)
+def test_the_real_folder(real_set):
+    data = real_set(vod.NAME)
     users = Counter(record.user for record in data.records)
     assert (len(users), len(data.records), len(data.catalogue)) == (1660, 13_280, 79)
     assert set(users.values()) == {8}
@@ -98,8 +98,8 @@ def test_the_real_folder(shared):
     assert Counter(record.choice for record in data.records)[2] == 4573
 
 
-def test_the_real_folder_study_2(shared):
-    data = vod.read_study_2(shared / vod.NAME)
+def test_the_real_folder_study_2(real_set):
+    data = real_set(vod.NAME_2)
     users = Counter(record.user for record in data.records)
     assert (len(users), len(data.records), len(data.catalogue)) == (1615, 12_920, 22)
     assert (data.dropped, data.people.keys()) == ({}, users.keys())

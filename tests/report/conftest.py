@@ -275,6 +275,114 @@ def make_distributed(make_run):
     return make
 
 
+OWN, COMMON = "own answers only", "this run"
+PUBLIC, RELEASED = "this run + own answers", "this run + own answers, released prior"
+CURVES = {
+    OWN: [0.5, 0.6997, 0.7598, 0.8221],
+    COMMON: [0.7097, 0.7097, 0.7097, 0.7097],
+    PUBLIC: [0.7097, 0.7703, 0.8124, 0.8512],
+    RELEASED: [0.7097, 0.7754, 0.8112, 0.8454],
+}
+
+
+def personal():
+    """The curve of own answers of a run, as ``evaluation.json`` has it."""
+    ks = ("0", "2", "4", "8")
+
+    def cell(accuracy):
+        return {
+            "accuracy": accuracy,
+            "ci95": [round(accuracy - 0.0276, 4), round(accuracy + 0.0255, 4)],
+            "choice_accuracy": round(accuracy - 0.2153, 4),
+            "pair_accuracy": accuracy,
+            "macro_f1": 0.5959,
+            "log_loss": 0.43493,
+            "ece": 0.04567,
+            "spread": {"sd": 0.1, "p10": 0.6, "p50": 0.8, "p90": 1.0},
+            "worst_decile": 0.5,
+            "sd_over_seeds": None,
+            "users": 67,
+            "groups": {},
+        }
+
+    def gains(base):
+        return {
+            k: {
+                "value": round(ours - theirs, 4),
+                "ci95": [round(ours - theirs - 0.0259, 4), round(ours - theirs, 4)],
+            }
+            for k, ours, theirs in zip(ks, CURVES[RELEASED], CURVES[base], strict=True)
+        }
+
+    return {
+        "k": [int(k) for k in ks],
+        "draws": 3,
+        "users": 67,
+        "short": 1,
+        "released_prior": True,
+        "best": RELEASED,
+        "models": {
+            name: dict(zip(ks, map(cell, row), strict=True))
+            for name, row in CURVES.items()
+        },
+        "gain_over_own": gains(OWN),
+        "gain_over_common": gains(COMMON),
+    }
+
+
+def stage(purpose, first, rounds, coordinates, multiplier, stddev):
+    return {
+        "purpose": purpose,
+        "first": first,
+        "rounds": rounds,
+        "coordinates": coordinates,
+        "noise_multiplier": multiplier,
+        "noise_stddev_grid": stddev,
+    }
+
+
+STAGES = [
+    stage("training", 1, 10, 16, 17.501, 4489),
+    stage("moment", 11, 1, 136, 5.2769, 4002),
+    stage("evaluation", 12, 1, 16, 17.501, 4489),
+]
+STAGED = DISTRIBUTED | {
+    "spare_rounds": 0,
+    "evaluation": True,
+    "moment": {"weights": 16, "norm": 5.0, "share": 0.5},
+    "stages": STAGES,
+}
+"""What a plan has that releases more than a model."""
+
+
+@pytest.fixture
+def make_personal(make_run):
+    """A run of three stages with a curve of own answers."""
+
+    curve = personal()
+    both, who = dict.fromkeys, ("server", "outsider")
+
+    def make(name="personal", *, personal=curve, scenario=SCENARIO, **change):
+        rounds = [
+            line | {"epsilon": both(who, line["round"] / 20)} for line in metrics()
+        ]
+        for number, purpose, spent in (
+            (11, "moment", 0.9748),
+            (12, "evaluation", 0.9999),
+        ):
+            line = {"round": number, "epsilon": both(who, spent), "seconds": 1.5}
+            rounds.append(line | {"survivors": 293, "purpose": purpose})
+        return make_run(
+            name,
+            scenario=scenario + "\n[personal]\nk = [0, 2, 4, 8]\n",
+            rounds=rounds,
+            plan=STAGED | change,
+            evaluation={"personal": personal},
+        )
+
+    return make
+
+
 @pytest.fixture
 def run(make_run):
     return make_run()

@@ -5,6 +5,7 @@ import pytest
 from fedpref.errors import InputError, OutputError
 from fedpref.report.compare import compare
 from fedpref.report.write import write
+from tests.report.conftest import personal
 
 FILES = ("report.html", "report.json", "statement.json")
 
@@ -30,9 +31,11 @@ def test_report_json_is_the_documented_one(run):
         "against",
         "seeded",
         "rounds",
+        "stages",
         "clients",
         "heldout",
         "federated",
+        "personal",
         "baselines",
         "timing",
         "versions",
@@ -50,6 +53,7 @@ def test_report_json_is_the_documented_one(run):
     assert report["baselines"]["position"]["ci95"] == [0.4855, 0.5375]
     assert report["timing"] == {"setup_s": 9.8, "train_s": 2.9, "total_s": 16.4}
     assert report["target_epsilon"] == 1.0
+    assert report["personal"] is None
 
 
 def test_same_folder_same_bytes(run):
@@ -91,6 +95,20 @@ def test_compare(make_run):
     assert first["ci95"] == [0.6631, 0.7249]
     assert rows[1].to_json()["epsilon_outsider"] == "inf"
     json.dumps([row.to_json() for row in rows], allow_nan=False)
+
+
+def test_compare_takes_own_answers_at_4_and_at_no_other_k(make_personal, run):
+    without = personal() | {"k": [0, 2]}
+    for part in ("gain_over_own", "gain_over_common"):
+        without[part] = {k: without[part][k] for k in ("0", "2")}
+    without["models"] = {
+        name: {k: row[k] for k in ("0", "2")}
+        for name, row in without["models"].items()
+    }
+    other = make_personal("other", personal=without)
+    found = [row.to_json() for row in compare([make_personal(), other, run])]
+    assert [row["accuracy_at_4"] for row in found] == [0.8112, None, None]
+    assert [row["ci95_at_4"] for row in found] == [[0.7836, 0.8367], None, None]
 
 
 def test_compare_needs_finished_runs(make_run, tmp_path):

@@ -34,7 +34,8 @@ def test_a_wrong_sum_is_an_error(monkeypatch) -> None:
     honest = server.unmask
 
     def off_by_one(*arguments):
-        return honest(*arguments) + np.uint32(1)
+        state, words = honest(*arguments)
+        return state, words + np.uint32(1)
 
     monkeypatch.setattr(server, "unmask", off_by_one)
     with pytest.raises(IntegrityError, match="sum of 4 devices is wrong"):
