@@ -1,5 +1,7 @@
 # make demo   set up, run the quickstart, print the result and where the report lies
 # make test   set up, then lint, types, imports and the whole suite
+# make study  set up, then the curves of all sets at hand, fast form (one seed, one draw);
+#             DATA is the folder with the sets' folders, STUDY where results go
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
@@ -10,7 +12,14 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint suite setup clean
+DATA ?= ../shared/data
+STUDY ?= runs/study
+FAST := --seeds 1 --draws 1
+WHEEL_SETS := electricity swissmetro
+FOLDER_SETS := drone-delivery-privacy-choices ridehail-privacy-choices \
+  vod-privacy-choices chatbot-privacy-vignettes argument-convincingness-prefs
+
+.PHONY: demo test lint suite study setup clean
 
 demo: setup
 	@$(BIN)/fedpref simulate simulations/quickstart.toml
@@ -25,6 +34,14 @@ lint: setup
 
 suite: setup
 	$(BIN)/python -m pytest
+
+study: setup
+	@for set in $(WHEEL_SETS); do \
+	  $(BIN)/fedpref study curve $$set $(FAST) --out $(STUDY)/$$set || exit 1; done
+	@for set in $(FOLDER_SETS); do \
+	  if [ -d "$(DATA)/$$set" ]; then $(BIN)/fedpref study curve $$set \
+	    --from "$(DATA)/$$set" $(FAST) --out $(STUDY)/$$set || exit 1; \
+	  else echo "$$set: not in $(DATA), left out"; fi; done
 
 # Both steps do nothing, and need no network, where they have been done before.
 setup: .venv/.installed

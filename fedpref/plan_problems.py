@@ -147,7 +147,7 @@ def _moment(spec: "PrivacySpec", moment: Moment) -> Iterator[str]:
             f"moment.weights = {moment.weights}, must be >= 1 and <= coordinates = "
             f"{spec.coordinates}"
         )
-    if not (isfinite(moment.norm) and moment.norm > 0):
+    if not (isfinite(moment.norm) and 2.0**-500 < moment.norm < 2.0**500):
         yield f"moment.norm = {moment.norm}, must be positive and finite"
     if not 0 < moment.share < 1:
         yield (

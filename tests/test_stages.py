@@ -161,6 +161,7 @@ def test_the_floor_prices_all_stages(plan) -> None:
         ({"moment": replace(MOMENT, weights=0)}, "moment.weights = 0"),
         ({"moment": replace(MOMENT, norm=0.0)}, "moment.norm = 0"),
         ({"moment": replace(MOMENT, norm=float("inf"))}, "moment.norm = inf"),
+        ({"moment": replace(MOMENT, norm=5e-324)}, "moment.norm = 5e-324"),
         ({"moment": replace(MOMENT, share=Fraction(1))}, "moment.share = 1"),
         ({"moment": replace(MOMENT, share=Fraction(0))}, "moment.share = 0"),
         ({"moment": "yes"}, "moment"),

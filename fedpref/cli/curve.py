@@ -1,7 +1,7 @@
 """What own answers add, for a terminal: one table and one plot of 80 columns.
 
-Guarantees: the numbers are those of ``report.json``; a model keeps its mark in the table
-and in the plot, so that neither needs colour. Does not show intervals but one.
+Guarantees: the numbers are those of ``report.json``; a model keeps its mark in the
+table and in the plot, so that neither needs colour. Does not show every interval.
 """
 
 from collections.abc import Sequence

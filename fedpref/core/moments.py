@@ -41,7 +41,7 @@ def shorten(offset: Float, norm: float) -> Float:
 
 
 def svec(offset: Float) -> Float:
-    """The upper triangle of ``b b'``, off-diagonals times sqrt 2; float64 ``[D (D+1)/2]``.
+    """The upper triangle of ``b b'``, off-diagonals times sqrt 2; ``[D (D + 1) / 2]``.
 
     Row by row: b_1 b_1, sqrt 2 b_1 b_2, ..., b_2 b_2, ...
 

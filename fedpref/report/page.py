@@ -220,7 +220,7 @@ def _releases(plan: Plan) -> list[tuple[str, str]]:
         return []
     rows = [("Releases in the plan", releases.counted(plan))]
     for stage in planned[1:]:
-        told = f"{releases.numbers(stage)}, {releases.noise(plan, stage)}"
+        told = f"{releases.numbers(plan, stage)}, {releases.noise(plan, stage)}"
         rows.append((STAGES[stage.purpose].capitalize(), told))
     return rows
 

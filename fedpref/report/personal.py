@@ -176,10 +176,8 @@ def behind(curve: PersonalCurve) -> list[str]:
         ahead = [k for k in curve.k if name != curve.best and lead[k] > 1e-12]
         if ahead:
             most = points(max(lead.values())).removeprefix("+")
-            found.append(
-                f"It is behind “{name}” at k{NBSP}={NBSP}{_listed(ahead)}, by {most} points "
-                "at most."
-            )
+            where = f"k{NBSP}={NBSP}{_listed(ahead)}"
+            found.append(f"It is behind “{name}” at {where}, by {most} points at most.")
     return found
 
 

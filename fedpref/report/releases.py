@@ -28,6 +28,7 @@ NAMES = {
     Purpose.EVALUATION: ("evaluation", "evaluations"),
 }
 
+ANSWERS = 3  # numbers of an evaluation: pairs, choices, people (docs/evaluation.md)
 TOTAL = "Every epsilon here is the total of all of them."
 
 
@@ -77,14 +78,22 @@ def in_words(plan: "Plan") -> str | None:
     planned = stages(plan)
     if len(planned) < 2:
         return None
-    parts = [f"{_count(plan, s)}: {numbers(s)}, {noise(plan, s)}" for s in planned]
+    parts = [f"{_count(plan, s)}: {numbers(plan, s)}, {noise(plan, s)}" for s in planned]
     return f"What is released: {'; '.join(parts)}. {TOTAL}"
 
 
-def numbers(stage: "StagePlan") -> str:
-    """How many numbers one release has."""
+def numbers(plan: "Plan", stage: "StagePlan") -> str:
+    """How many numbers one release has, and in how long a vector they travel."""
+    used = stage.coordinates
+    if stage.purpose is Purpose.EVALUATION:
+        used = ANSWERS
+    elif stage.purpose is Purpose.MOMENT and plan.moment is not None:
+        used = plan.moment.weights * (plan.moment.weights + 1) // 2
     each = " each" * (stage.rounds > 1)
-    return f"{stage.coordinates:,} number{'s' * (stage.coordinates > 1)}{each}"
+    told = f"{used:,} number{'s' * (used > 1)}{each}"
+    if used == stage.coordinates:
+        return told
+    return f"{told} in a vector of {stage.coordinates:,}"
 
 
 def noise(plan: "Plan", stage: "StagePlan") -> str:

@@ -247,8 +247,9 @@ class PersonalCurve(_Frozen):
         if self.best not in self.models:
             raise ValueError(f"best = {self.best!r}, must be one of the models")
         wanted = {str(k) for k in self.k}
-        for row in (*self.models.values(), self.gain_over_own, self.gain_over_common):
-            if set(row) != wanted:
+        rows = [set(row) for row in self.models.values()]
+        for row in (*rows, set(self.gain_over_own), set(self.gain_over_common)):
+            if row != wanted:
                 raise ValueError("a model or gain lacks one of k, or has another one")
         return self
 

@@ -10,7 +10,7 @@ MASKED_UPDATES = (
     "masked vectors, each of them uniform; who takes part; and in each round one sum "
     "that carries everybody's noise"
 )
-MODEL = "the released model and this statement"
+MODEL = "everything that was released, and this statement"
 
 SIMULATION_ONLY = (
     "the accuracies in the report: simulation only; they are measured on held-out "
@@ -40,8 +40,8 @@ class Wording:
     """What one kind of noise means, adversary by adversary.
 
     ``promise`` may contain ``{promise}``: epsilon, delta and unit, and ``{released}``;
-    ``{colluders}`` and ``{survivors}`` stand for the plan's counts anywhere. ``protects`` is None where
-    nothing does.
+    ``{colluders}`` and ``{survivors}`` stand for the plan's counts anywhere.
+    ``protects`` is None where nothing does.
     """
 
     server_sees: str

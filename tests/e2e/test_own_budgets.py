@@ -13,7 +13,8 @@ from fedpref.transport import in_process
 
 OWN = [
     "cohort.rounds=6",
-    "own_budgets.caps=[0.05, 0.4, 1.0]",
+    "privacy.target_epsilon=1.0",
+    "own_budgets.caps=[0.05, 0.7, 1.0]",
     "own_budgets.shares=[0.3, 0.3, 0.4]",
     "own_budgets.salt=two",
 ]
@@ -46,9 +47,9 @@ def test_nobodys_cap_is_passed_and_groups_gave_what_they_could(summed) -> None:
     assert (found["people"], found["passed"], found["releases"]) == (8, 0, 6)
     assert sum(group["people"] for group in found["groups"]) == 8
     given = [group["mean_contributed"] for group in found["groups"]]
-    assert [group["cap"] for group in found["groups"]] == [0.05, 0.4, 1.0]
+    assert [group["cap"] for group in found["groups"]] == [0.05, 0.7, 1.0]
     assert given[0] == 0.0
-    assert 0 < given[1] < 6
+    assert given[1] == 3.0
     assert given[2] == 6.0
 
 
@@ -93,7 +94,7 @@ def test_own_clips_that_fit_use_every_round(few, summed, model_bytes, tmp_path) 
     groups = entry(done)["groups"]
     assert [group["mean_contributed"] for group in groups] == [6.0] * 3
     clips = [group["clip"] for group in groups]
-    assert clips[0] < clips[1] < clips[2] == 4.0
+    assert clips[0] < clips[1] < clips[2] == 2.0
     assert model_bytes(done.folder) != model_bytes(summed.folder)
 
 
@@ -125,7 +126,7 @@ def test_a_trusted_server_loses_who_is_spent(few, tmp_path) -> None:
 def test_a_cap_that_was_passed_is_an_error_and_names_nobody(few) -> None:
     setup = prepare(few(*OWN, SUM))
     square = setup.plan.sensitivity_squared
-    limits = {"somebody": Limits(0.4, 4.0), "else": Limits(0.05, 4.0)}
+    limits = {"somebody": Limits(0.4, 2.0), "else": Limits(0.05, 2.0)}
     fine = {"somebody": [(1, square)], "else": []}
     assert own_budgets.verified(setup.plan, limits, fine)["passed"] == 0
     with pytest.raises(IntegrityError, match="1 people passed their own cap") as caught:
@@ -167,10 +168,10 @@ def test_limits_follow_from_name_and_salt_in_the_stated_shares(few) -> None:
         ("own_budgets.shares=[0.5, 0.5]", "shares has 2 entries, caps 3"),
         ("own_budgets.clips=[1.0]", "clips has 1 entries, caps 3"),
         ("own_budgets.shares=[0.5, 0.5, 0.5]", "shares add up to 1.5"),
-        ("own_budgets.caps=[0.0, 0.4, 1.0]", "greater than 0"),
-        ("own_budgets.caps=[inf, 0.4, 1.0]", "own_budgets.caps"),
+        ("own_budgets.caps=[0.0, 0.7, 1.0]", "greater than 0"),
+        ("own_budgets.caps=[inf, 0.7, 1.0]", "own_budgets.caps"),
         ("own_budgets.clips=[1.0, 0.0, 1.0]", "greater than 0"),
-        ("own_budgets.clips=[1.0, 9.0, 1.0]", "9, must be <= privacy.clip = 4"),
+        ("own_budgets.clips=[1.0, 9.0, 1.0]", "9, must be <= privacy.clip = 2"),
         ("own_budgets.clips=fits", "own_budgets.clips"),
         ("privacy.noise=none", "no cap can be kept"),
     ],

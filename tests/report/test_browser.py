@@ -126,9 +126,10 @@ def long_run(make_run):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("kind", ["usual", "long"])
-def test_nothing_overflows_or_overlaps(make_run, tmp_path, width, kind):
-    report = write(make_run() if kind == "usual" else long_run(make_run))
+@pytest.mark.parametrize("kind", ["usual", "long", "personal"])
+def test_nothing_overflows_or_overlaps(make_run, make_personal, tmp_path, width, kind):
+    makers = {"usual": make_run, "personal": make_personal}
+    report = write(makers[kind]() if kind in makers else long_run(make_run))
     found = measure(report, tmp_path, width, dark=False)
     assert found["width"] == width
     assert found["scroll"] <= width

@@ -216,7 +216,9 @@ def test_text_and_marks_stand_out(theme):
     text += [(ink, back) for ink in ("good", "bad") for back in ("card", "ground")]
     text += [("run", "card"), ("ink", "run-soft")]
     text += [("warn", "warn-soft"), ("bad", "bad-soft")]
-    marks = [(mark, "card") for mark in ("run", "other", "bar", "good")]
+    marks = [
+        (mark, "card") for mark in ("run", "other", "bar", "good", "third", "warn")
+    ]
     for pairs, least in ((text, 4.5), (marks, 3.0)):
         for one, two in pairs:
             assert contrast(colour[one], colour[two]) >= least, (one, two)

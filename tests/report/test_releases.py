@@ -13,8 +13,8 @@ from tests.report.test_page import rendered, words
 TOGETHER = "10 rounds, 1 second moment, 1 evaluation"
 SENTENCE = (
     "What is released: 10 rounds: 16 numbers each, noise multiplier 17.5; 1 second "
-    "moment: 136 numbers, noise multiplier 5.277; 1 evaluation: 16 numbers, noise "
-    "multiplier 17.5. Every epsilon here is the total of all of them."
+    "moment: 136 numbers, noise multiplier 5.277; 1 evaluation: 3 numbers in "
+    "a vector of 16, noise multiplier 17.5. Every epsilon here is the total of all of them."
 )
 
 
@@ -50,7 +50,7 @@ def test_every_stage_is_on_the_page(make_personal):
         "Rounds": "10 of 10 planned",
         "Releases in the plan": TOGETHER,
         "Second moment": "136 numbers, noise multiplier 5.277",
-        "Evaluation": "16 numbers, noise multiplier 17.5",
+        "Evaluation": "3 numbers in a vector of 16, noise multiplier 17.5",
     }.items():
         assert f"<dt>{name}</dt><dd>{value}</dd>" in html, name
     assert "Release 11 is the second moment. Release 12 is the evaluation." in text
@@ -63,7 +63,8 @@ def test_a_changed_stage_changes_page_and_statement(make_personal):
     stages[1] |= {"noise_multiplier": 6.125, "coordinates": 528}
     run = make_personal(stages=stages)
     text = words(rendered(run))
-    assert "1 second moment: 528 numbers, noise multiplier 6.125" in text
+    told = "1 second moment: 136 numbers in a vector of 528, noise multiplier 6.125"
+    assert told in text
     assert "5.277" not in text
     assert "noise multiplier 6.125" in (run / "statement.json").read_text()
 

@@ -102,8 +102,7 @@ def test_compare_takes_own_answers_at_4_and_at_no_other_k(make_personal, run):
     for part in ("gain_over_own", "gain_over_common"):
         without[part] = {k: without[part][k] for k in ("0", "2")}
     without["models"] = {
-        name: {k: row[k] for k in ("0", "2")}
-        for name, row in without["models"].items()
+        name: {k: row[k] for k in ("0", "2")} for name, row in without["models"].items()
     }
     other = make_personal("other", personal=without)
     found = [row.to_json() for row in compare([make_personal(), other, run])]

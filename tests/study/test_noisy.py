@@ -96,6 +96,27 @@ def test_a_variance_beyond_the_tables_is_split_without_loss(monkeypatch) -> None
     assert len({key for *_, key in asked}) == len(asked)
 
 
+def test_rounding_and_both_parts_of_the_noise_have_keys_of_their_own(
+    stage, monkeypatch
+) -> None:
+    used = []
+    real = noisy.rounded_sum
+
+    def rounded(units, stage, *, key):
+        used.append(key)
+        return real(units, stage, key=key)
+
+    def spy(count, variance, *, keys):
+        used.extend(keys)
+        return np.zeros(count, np.int64)
+
+    monkeypatch.setattr(noisy, "rounded_sum", rounded)
+    monkeypatch.setattr(noisy, "shares", spy)
+    for purpose in ("1", "2"):
+        noisy.noisy_sum(_rows(3, 6), stage, entropy=SeededEntropy(1), purpose=purpose)
+    assert len(used) == len(set(used)) == 6
+
+
 def test_no_noise_where_there_is_none_and_no_variance_of_zero() -> None:
     with pytest.raises(PlanError, match="variance = 0"):
         noisy.shares(3, 0, keys=KEYS)
