@@ -7,7 +7,7 @@ to do. Unit, noise, clip, target and rounds have no default.
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -322,7 +322,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     if isinstance(raw["run"], dict):
         raw["run"].setdefault("name", path.stem)
     if isinstance(raw.get("data"), dict):
-        _anchor(raw["data"], path.resolve().parent)
+        by_hand = {key.removeprefix("data.") for key in keys}
+        _anchor(raw["data"], path.resolve().parent, by_hand)
     return parse(raw, source=str(path))
 
 
@@ -341,15 +342,20 @@ def parse(raw: Mapping[str, Any], *, source: str) -> Scenario:
     return scenario
 
 
-def _anchor(data: dict[str, Any], folder: Path) -> None:
-    """Make paths absolute, so that the resolved scenario means the same anywhere."""
+def _anchor(data: dict[str, Any], folder: Path, by_hand: Collection[str]) -> None:
+    """Make paths absolute, so that the resolved scenario means the same anywhere.
+
+    A path in the file starts at the file's folder; one given by hand where it is given.
+    """
     source, catalogue = data.get("source"), data.get("catalogue")
-    if isinstance(data.get("from"), str):
-        data["from"] = str(folder / data["from"])
-    if isinstance(source, str) and source.endswith(".jsonl"):
-        data["source"] = str(folder / source)
-    if isinstance(catalogue, str) and catalogue not in ("public", "shipped"):
-        data["catalogue"] = str(folder / catalogue)
+    is_path = {
+        "from": isinstance(data.get("from"), str),
+        "source": isinstance(source, str) and source.endswith(".jsonl"),
+        "catalogue": isinstance(catalogue, str)
+        and catalogue not in ("public", "shipped"),
+    }
+    for key in (key for key, is_one in is_path.items() if is_one):
+        data[key] = str((Path.cwd() if key in by_hand else folder) / data[key])
 
 
 def _drop_target(raw: dict[str, Any], overridden: Sequence[str]) -> None:

@@ -11,6 +11,7 @@
     │   └── FloorError               a plan that asks more than a device's owner allows
     ├── IntegrityError          4    a hash, checkpoint or message is not what it says
     │   └── MessageError             a wire message, malformed, stale or oversized
+    ├── AuditError              5    an attack reaches more than the claim allows
     ├── SetupError              6    the machine lacks something
     │   ├── AssetMissing             a model or data file has not been fetched
     │   ├── OutputError              a folder that cannot be written
@@ -86,6 +87,12 @@ class IntegrityError(FedprefError):
 
 class MessageError(IntegrityError):
     """A wire message that is malformed, stale or oversized."""
+
+
+class AuditError(FedprefError):
+    """An attack reaches more than the claimed privacy allows, at 95 % confidence."""
+
+    exit_code = 5
 
 
 class SetupError(FedprefError):

@@ -76,9 +76,8 @@ def test_switching_the_noise_off_by_hand_drops_the_target(write) -> None:
 
 
 def test_paths_start_at_the_scenario(write, tmp_path) -> None:
-    scenario = config.read(
-        write(), ["data.source=mine.jsonl", "data.catalogue=texts.txt"]
-    )
+    own = 'source = "mine.jsonl"\ncatalogue = "texts.txt"'
+    scenario = config.read(write(GOOD.replace('source = "electricity"', own)))
     assert scenario.data.source == str(tmp_path / "mine.jsonl")
     assert scenario.data.catalogue == str(tmp_path / "texts.txt")
     public = config.read(write(), ["data.catalogue=public"])

@@ -19,7 +19,8 @@ def read(tmp_path):
     return lambda *overrides: config.read(path, overrides)
 
 
-def test_from_starts_at_the_scenario(read, tmp_path):
+def test_from_by_hand_starts_at_the_current_folder(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert read().data.folder is None
     assert read("data.from=sets/drone").data.folder == str(tmp_path / "sets/drone")
     assert read("data.from=/sets/drone").data.folder == "/sets/drone"
@@ -57,3 +58,20 @@ def test_the_splits_are_those_that_exist(read):
     for salt in partition.SALTS:
         assert read(f"data.split={salt}").data.split == salt
     assert read().data.split == partition.SALT
+
+
+def test_a_path_given_by_hand_starts_where_it_is_given(tmp_path, monkeypatch) -> None:
+    """In the file it starts at the file's folder, wherever the command runs."""
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "there.toml"
+    text = (
+        '[data]\nsource = "own.jsonl"\ncatalogue = "texts.txt"\n'
+        '[model]\n[objective]\nname = "bt"\n'
+        '[privacy]\nunit = "user"\nnoise = "none"\nclip = 1.0\n'
+        '[cohort]\nparticipation = "all"\nrounds = 1\n'
+    )
+    path.write_text(text)
+    monkeypatch.chdir(tmp_path / "here")
+    read = config.read(path, ["data.source=mine.jsonl"])
+    assert read.data.source == str(tmp_path / "here" / "mine.jsonl")
+    assert read.data.catalogue == str(tmp_path / "texts.txt")

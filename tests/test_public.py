@@ -64,6 +64,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "FloorError": 3,
         "IntegrityError": 4,
         "MessageError": 4,
+        "AuditError": 5,
         "SetupError": 6,
         "AssetMissing": 6,
         "OutputError": 6,

@@ -50,6 +50,15 @@ def curve(
     draws: Annotated[
         int, typer.Option(help="Draws of revealed answers a seed. Default: by set.")
     ] = 0,
+    leakage: Annotated[
+        int,
+        typer.Option(
+            metavar="M", help="Attack M models of each release; 0: none, else 8, 10, .."
+        ),
+    ] = 0,
+    leakage_people: Annotated[
+        int, typer.Option(metavar="N", help="Most people attacked; 0: all.")
+    ] = 300,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where curve.json and plots go."),
@@ -60,7 +69,8 @@ def curve(
 ) -> None:
     """Accuracy on people who were not learned from, against their own answers."""
     ask = _ask(epsilon, k, models, seeds, draws)
-    found = _run(name, folder, test, ask, quiet=as_json)
+    attacks = (leakage, leakage_people)
+    found = _run(name, folder, test, ask, attacks, quiet=as_json)
     pictures = _write(found, out) if out is not None else ()
     if as_json:
         typer.echo(json.dumps(found))
@@ -105,7 +115,13 @@ def _whole(name: str, text: str) -> int:
 
 
 def _run(
-    name: str, folder: Path | None, test: Path | None, ask: "Ask", *, quiet: bool
+    name: str,
+    folder: Path | None,
+    test: Path | None,
+    ask: "Ask",
+    attacks: tuple[int, int],
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -114,6 +130,7 @@ def _run(
     console = Console(stderr=True, quiet=quiet)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"{name}: reading", total=None)
+        from fedpref.cli.leakage import leakage
         from fedpref.cli.quiet import hush_accountants
         from fedpref.data import sources
         from fedpref.study.curves import curve as run
@@ -128,7 +145,19 @@ def _run(
         other = None
         if test is not None:
             other = sources.load(name, base=None, folder=test)
-        return run(dataset, ask, test=other, tell=tell)
+        models, people = attacks
+        if not models:
+            return run(dataset, ask, test=other, tell=tell)
+        leaks = leakage(
+            dataset,
+            ask.models,
+            ask.epsilons,
+            models=models,
+            people=people,
+            test=other,
+            tell=tell,
+        )
+        return {**run(dataset, ask, test=other, tell=tell), "leakage": leaks}
 
 
 def _write(found: dict[str, Any], out: Path) -> tuple[Path, ...]:
@@ -163,6 +192,10 @@ def _show(found: Mapping[str, Any], pictures: tuple[Path, ...]) -> None:
     for row in _rows(found):
         table.add_row(*row)
     console.print(table)
+    if found.get("leakage"):
+        from fedpref.cli.leakage import table as leaks
+
+        console.print(leaks(found["leakage"]))
     for line in _lines(found):
         console.print(line, highlight=False, soft_wrap=True)
     for path in pictures:

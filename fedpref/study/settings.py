@@ -127,7 +127,9 @@ BY_NAME: dict[str, Settings] = {
         draws=1,
     ),
     # Eight answers a person here and below: after four of them four are left to ask.
-    "ridehail-privacy-choices": replace(DEFAULT, ks=(0, 1, 2, 4)),
+    "ridehail-privacy-choices": replace(
+        DEFAULT, weights=Learning(rounds=8, lr=1.0, clip=3.0), ks=(0, 1, 2, 4)
+    ),
     "vod-privacy-choices": replace(DEFAULT, ks=(0, 1, 2, 4), draws=1),
     "vod-privacy-choices-study2": replace(DEFAULT, ks=(0, 1, 2, 4), draws=1),
     "chatbot-privacy-vignettes": replace(

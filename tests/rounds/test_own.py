@@ -266,6 +266,7 @@ def test_a_draw_that_devices_do_not_see_is_refused(make_plan) -> None:
         "participation": Participation.SERVER,
         "units": 100_000,
         "cohort": 2_000,
+        "delta": 1e-6,
         "min_survivors": 0.6,
     }
     plan = make_plan(**change)
