@@ -187,7 +187,7 @@ class PersonalSection(_Section):
 
     prior: Positive = 2.5
     moment: Literal["auto"] | bool = "auto"
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     norm: Positive | None = None
     k: Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1)]
     draws: Annotated[int, Field(ge=1, le=100)] = 3

@@ -69,17 +69,22 @@ def roc(scores: Float, inside: NDArray[np.bool_]) -> Roc:
     >>> found.auc, found.at(0.25)
     (0.75, 0.5)
     """
-    rank = _ranks(scores)
+    known = _sorted(scores)
     if not inside.any() or inside.all():
         raise InputError(
             f"members = {int(inside.sum())} of {inside.size} scores: an ROC needs "
             "members and others"
         )
-    flat = inside.ravel()
-    return _roc(rank, flat.astype(np.float64), (~flat).astype(np.float64))
+    return known.roc(np.ones(scores.size), inside.ravel())
 
 
-def reached(scores: Float, inside: NDArray[np.bool_], group: Integer) -> Reached:
+def reached(
+    scores: Float,
+    inside: NDArray[np.bool_],
+    group: Integer,
+    *,
+    resamples: int = RESAMPLES,
+) -> Reached:
     """Area and true positive rate with bootstrap intervals.
 
     Args:
@@ -87,10 +92,12 @@ def reached(scores: Float, inside: NDArray[np.bool_], group: Integer) -> Reached
         inside: whether the person was learned from, ``[models, people]``.
         group: of each model, ``[models]``, from 0; models of one group are resampled
             together, since they were not drawn apart.
+        resamples: how many.
     """
     found = roc(scores, inside)
-    drawn = [(one.auc, one.at(FPR)) for one in _resampled(scores, inside, group)]
-    low, high = np.quantile(np.array(drawn), (0.025, 0.975), axis=0)
+    rounds = _resampled(scores, inside, group, resamples)
+    drawn = np.array([(one.auc, one.at(FPR)) for one in rounds])
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     return Reached(
         auc=found.auc,
         auc_ci95=(float(low[0]), float(high[0])),
@@ -99,34 +106,42 @@ def reached(scores: Float, inside: NDArray[np.bool_], group: Integer) -> Reached
     )
 
 
-def _ranks(scores: Float) -> Integer:
-    """Place of each score from the highest, equal ones sharing it; flat."""
+@dataclass(frozen=True, eq=False)
+class _Sorted:
+    """Scores from the highest: their order, and where equal ones end."""
+
+    order: Integer
+    ends: Integer
+
+    def roc(self, weights: Float, inside: NDArray[np.bool_]) -> Roc:
+        """From the weight of each score, flat; members and others apart."""
+        weights, inside = weights[self.order], inside[self.order]
+        members = np.cumsum(weights * inside)[self.ends]
+        others = np.cumsum(weights * ~inside)[self.ends]
+        fpr, tpr = (np.concatenate([[0.0], s / s[-1]]) for s in (others, members))
+        return Roc(fpr, tpr)
+
+
+def _sorted(scores: Float) -> _Sorted:
     if not np.isfinite(scores).all():
         raise InputError(
             f"scores: {int((~np.isfinite(scores)).sum())} of {scores.size} are not "
             "finite; correct the statistic"
         )
-    return np.unique(-scores.ravel(), return_inverse=True)[1].astype(np.int64)
-
-
-def _roc(rank: Integer, members: Float, others: Float) -> Roc:
-    """From weights of members and of others at each score."""
-    size = int(rank.max()) + 1
-    steps = [np.bincount(rank, weights, size) for weights in (others, members)]
-    fpr, tpr = (np.concatenate([[0.0], np.cumsum(s) / s.sum()]) for s in steps)
-    return Roc(fpr, tpr)
+    order = np.argsort(-scores, axis=None, kind="stable")
+    last = np.append(np.diff(scores.ravel()[order]) != 0, True)
+    return _Sorted(order, np.flatnonzero(last))
 
 
 def _resampled(
-    scores: Float, inside: NDArray[np.bool_], group: Integer
+    scores: Float, inside: NDArray[np.bool_], group: Integer, resamples: int
 ) -> Iterator[Roc]:
     """The ROC of every resample in which there are members and others."""
-    rank, rng = _ranks(scores), np.random.default_rng(0)
+    known, rng = _sorted(scores), np.random.default_rng(0)
     groups, people = int(group.max()) + 1, inside.shape[1]
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         models = rng.multinomial(groups, np.full(groups, 1 / groups))[group]
         persons = rng.multinomial(people, np.full(people, 1 / people))
         weight = np.outer(models, persons).astype(np.float64)
-        members, others = weight * inside, weight * ~inside
-        if members.any() and others.any():
-            yield _roc(rank, members.ravel(), others.ravel())
+        if (weight * inside).any() and (weight * ~inside).any():
+            yield known.roc(weight.ravel(), inside.ravel())

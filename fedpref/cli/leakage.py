@@ -201,15 +201,15 @@ def _cell(release: str, found: "Leakage", claim: "Claim") -> dict[str, Any]:
 
     return {
         "release": release,
-        "attack": "projection",
-        **entry("projection"),
+        "attack": "joint",
+        **entry("joint"),
         "allowed": {
             "auc": min(claim.auc, claim.gaussian_auc),
             "tpr_at_1pct_fpr": min(claim.tpr(), claim.gaussian_tpr()),
             "auc_by_epsilon_alone": claim.auc,
             "tpr_by_epsilon_alone": claim.tpr(),
         },
-        "other_attacks": {name: entry(name) for name in ("likelihood", "loss")},
+        "other_attacks": {name: entry(name) for name in found.all if name != "joint"},
         "people": found.people,
         "models": found.models,
     }

@@ -78,7 +78,9 @@ def in_words(plan: "Plan") -> str | None:
     planned = stages(plan)
     if len(planned) < 2:
         return None
-    parts = [f"{_count(plan, s)}: {numbers(plan, s)}, {noise(plan, s)}" for s in planned]
+    parts = [
+        f"{_count(plan, s)}: {numbers(plan, s)}, {noise(plan, s)}" for s in planned
+    ]
     return f"What is released: {'; '.join(parts)}. {TOTAL}"
 
 

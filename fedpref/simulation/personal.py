@@ -24,9 +24,7 @@ from fedpref.study.answers import from_records, reveal
 from fedpref.study.measure import measure
 from fedpref.study.models import Model, Personal, Shared, own_only
 from fedpref.study.prior import covariance, isotropic
-
-FLOOR = 0.02  # least variance kept in a direction, in units of the public prior's
-INFLATION = 1.5  # offsets fitted under a prior to few answers are too short
+from fedpref.study.settings import MOMENT_FACTOR, MOMENT_FLOOR
 
 OWN, COMMON = "own answers only", "this run"
 PUBLIC, RELEASED = "this run + own answers", "this run + own answers, released prior"
@@ -43,7 +41,7 @@ def prior_of(setup: Setup, state: ServerState) -> tuple[Float, bool, str]:
         return public, False, "too few devices answered: the public prior is used"
     released = moment.mean(state.moment, setup.plan)
     try:
-        found = covariance(released, floor=FLOOR * spread**2, inflation=INFLATION)
+        found = covariance(released, floor=MOMENT_FLOOR * spread**2, inflation=MOMENT_FACTOR)
     except InputError as error:
         return public, False, f"{error}; here the public prior is used"
     return found, True, "the prior is the released second moment of people's offsets"
@@ -86,6 +84,9 @@ def curve(
         for name in models
     }
     best = RELEASED if released else PUBLIC
+    against_public = {
+        str(k): result.gain(found[best, k], found[PUBLIC, k]) for k in section.k
+    }
     entry = {
         "k": list(section.k),
         "draws": section.draws,
@@ -97,6 +98,7 @@ def curve(
         "gain_over_own": {
             str(k): result.gain(found[best, k], found[OWN, k]) for k in section.k
         },
+        "gain_over_public": against_public if released else None,
         "gain_over_common": {
             str(k): result.gain(found[best, k], found[COMMON, k]) for k in section.k
         },

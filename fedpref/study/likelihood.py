@@ -22,6 +22,8 @@ from fedpref.study.answers import Answers, Kind, only
 NOISE = 0.5  # public: standard deviation of a rating given its utility; 25 of 100
 STEPS = 100
 HALVINGS = 60
+DONE = 1e-12  # of the loss: so little is left to gain
+ROUNDING = 2.0**-46  # of the sizes of its terms: what arithmetic cannot tell from none
 BLOCK = 2**22  # floats of one batch of people
 
 
@@ -168,7 +170,7 @@ def _newton(
         step = np.linalg.solve(hessian, slope[:, :, None])[:, :, 0]
         step[~moving] = 0
         decrement = np.einsum("pi,pi->p", slope, step)
-        moving &= decrement > 1e-12 * (1 + now)
+        moving &= decrement > DONE * (1 + now) + _rounding(offset, precision)
         length = np.ones((len(base), 1))
         for _ in range(HALVINGS):
             then = loss(offset - length * step)
@@ -178,9 +180,15 @@ def _newton(
             length[worse] /= 2
         offset, now = offset - length * step, then
     raise FedprefError(
-        f"Newton's method: decrement = {decrement.max():.3g} after {STEPS} steps; "
-        "check that the features are of moderate size"
+        f"Newton's method: decrement = {decrement[moving].max():.3g} after {STEPS} "
+        "steps; check that the features are of moderate size"
     )
+
+
+def _rounding(offset: Float, precision: Float) -> Float:
+    """What a loss under a stiff prior, a sum of terms that cancel, cannot tell."""
+    size = np.abs(offset)
+    return ROUNDING * np.einsum("pi,ij,pj->p", size, np.abs(precision), size)
 
 
 def _log_likelihoods(answers: Answers, utility: Float, noise: float) -> Float:

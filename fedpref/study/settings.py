@@ -14,6 +14,8 @@ MOMENTUM = 0.9
 AVERAGE_LAST = 0.5
 MIN_SURVIVORS = 0.9
 COLLUDERS = 0.1
+MOMENT_FACTOR = 2.0
+MOMENT_FLOOR = 0.25
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,13 @@ DEFAULT = Settings(
 _DRONE = Learning(rounds=20, lr=3.0, clip=1.0)
 
 BY_NAME: dict[str, Settings] = {
-    "electricity": replace(DEFAULT, ks=(0, 1, 2, 4, 6, 8)),
+    "electricity": replace(
+        DEFAULT,
+        moment_share=Fraction(1, 4),
+        moment_factor=MOMENT_FACTOR,
+        moment_floor=MOMENT_FLOOR,
+        ks=(0, 1, 2, 4, 6, 8),
+    ),
     "drone-delivery-privacy-choices": replace(
         DEFAULT,
         directions=32,

@@ -39,21 +39,21 @@ def test_equal_scores_are_a_coin() -> None:
 
 
 def test_intervals_cover_the_truth_when_people_and_models_differ() -> None:
-    """People of different luck and models of different luck, 60 worlds."""
+    """People of different luck and models of different luck, 40 worlds."""
     rng, covered = np.random.default_rng(1), 0
     from scipy.stats import norm
 
     truth = norm.cdf(1 / np.sqrt(2 * (1 + 0.25 + 0.25)))
-    for _ in range(60):
+    for _ in range(40):
         coins = rng.random((10, 40)) < 0.5
         inside = np.stack([coins, ~coins], axis=1).reshape(20, 40)
         luck = 0.5 * rng.standard_normal((1, 40)) + 0.5 * np.repeat(
             rng.standard_normal((10, 1)), 2, axis=0
         )
         scores = inside + luck + rng.standard_normal((20, 40))
-        low, high = reached(scores, inside, np.arange(20) // 2).auc_ci95
+        low, high = reached(scores, inside, np.arange(20) // 2, resamples=200).auc_ci95
         covered += low <= truth <= high
-    assert covered >= 52
+    assert covered >= 34
 
 
 def test_people_are_resampled_whole() -> None:
@@ -61,7 +61,7 @@ def test_people_are_resampled_whole() -> None:
     rng = np.random.default_rng(0)
     inside = rng.random((400, 6)) < 0.5
     scores = np.where(inside, np.array([3.0, 3, 3, -3, -3, 3]), 0.0)
-    low, high = reached(scores, inside, np.arange(400) // 2).auc_ci95
+    low, high = reached(scores, inside, np.arange(400) // 2, resamples=200).auc_ci95
     assert high - low > 0.3
 
 

@@ -14,7 +14,8 @@ TOGETHER = "10 rounds, 1 second moment, 1 evaluation"
 SENTENCE = (
     "What is released: 10 rounds: 16 numbers each, noise multiplier 17.5; 1 second "
     "moment: 136 numbers, noise multiplier 5.277; 1 evaluation: 3 numbers in "
-    "a vector of 16, noise multiplier 17.5. Every epsilon here is the total of all of them."
+    "a vector of 16, noise multiplier 17.5. Every epsilon here is the total of all of "
+    "them."
 )
 
 

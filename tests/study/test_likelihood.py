@@ -154,6 +154,28 @@ def test_where_plain_newton_circles_for_ever():
     assert slope == pytest.approx(np.zeros(2), abs=1e-6)
 
 
+@pytest.mark.parametrize("floor", [1e-4, 1e-7, 1e-9])
+def test_a_stiff_prior_gives_the_offset_within_its_basis(choosers, floor):
+    # With next to no variance outside a basis V the offset is V z, and z can be fitted
+    # alone. Rounding is then larger than any step's gain near the end.
+    answers = choosers(40, answers=8).answers
+    rng = np.random.default_rng(5)
+    basis = 3 * rng.normal(size=(answers.dimension, 2))
+    base = rng.normal(size=answers.dimension)
+    covariance = basis @ basis.T + floor * np.eye(answers.dimension)
+    precision = np.linalg.inv(covariance)
+    found = map_offsets(answers, base, (precision + precision.T) / 2).mean
+    for person in range(3):
+        mask = np.arange(40)[:, None] == person
+
+        def loss(z, mask=mask, person=person):
+            fit = log_likelihood_slowly(answers, base + mask * (basis @ z))
+            return z @ z / 2 - fit[person]
+
+        best = minimize(loss, np.zeros(2), tol=1e-9).x
+        assert found[person] == pytest.approx(basis @ best, abs=0.02)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_answers_the_prior_is_left(kind, request, halves):
     answers = request.getfixturevalue(kind)().answers
