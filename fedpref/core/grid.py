@@ -13,6 +13,7 @@ same running time for all data: whether a row is drawn again depends on its norm
 from math import isqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedpref.core.entropy import uniform_words
 from fedpref.core.types import BoundedRows, BoundedSum, Float, Grid, Integer
@@ -102,10 +103,21 @@ def round_units(units: BoundedRows, grid: Grid, limit: int, *, key: bytes) -> In
 
 
 def sum_rounded(
-    units: BoundedRows, grid: Grid, limit: int, *, key: bytes
+    units: BoundedRows,
+    grid: Grid,
+    limit: int,
+    *,
+    key: bytes,
+    heads: NDArray[np.bool_] | None = None,
 ) -> BoundedSum:
-    """The sum of :func:`round_units` over units, with its zero-out sensitivity."""
+    """The sum of :func:`round_units` over units, with its zero-out sensitivity.
+
+    ``heads [units]`` says which units count, all of them without it. They are all
+    rounded first: how often a row is drawn again must not tell of a coin.
+    """
     rounded = round_units(units, grid, limit, key=key)
+    if heads is not None:
+        rounded *= heads[:, None]
     return BoundedSum(rounded.sum(axis=0, dtype=np.int64), limit, grid)
 
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedpref.core.clip import clip_units
 from fedpref.core.entropy import Entropy, uniform_words
@@ -23,7 +24,7 @@ from fedpref.core.grid import sum_on_grid, sum_rounded
 from fedpref.core.moments import shorten, svec
 from fedpref.core.noise import skellam
 from fedpref.core.rotation import rotate
-from fedpref.core.types import BoundedRows, Float, Integer, Noise, Participation, Unit
+from fedpref.core.types import Float, Integer, Noise, Participation, Unit
 from fedpref.errors import BudgetError, InputError
 from fedpref.plan import PrivacyPlan
 from fedpref.plan_problems import STATISTICS
@@ -128,10 +129,12 @@ def contribute(
     if plan.spec.noise is not Noise.DISTRIBUTED:
         bounded = sum_on_grid(clipped, stage.grid)
         return Contribution(bounded.total, failed, bounded.sensitivity_squared)
-    drawn = _said(_drawn(clipped, plan, key("coin")), mine.speaks)
+    heads = _heads(len(clipped.rows), plan, key("coin")) & mine.speaks
     if plan.spec.word_bits == ROTATED_BITS:
-        drawn = rotate(drawn, seed=rotation_seed(plan))
-    bounded = sum_rounded(drawn, stage.grid, mine.square, key=key("round"))
+        clipped = rotate(clipped, seed=rotation_seed(plan))
+    bounded = sum_rounded(
+        clipped, stage.grid, mine.square, key=key("round"), heads=heads
+    )
     share = skellam(bounded.total.size, stage.share_variance, key=key("noise"))
     reached = bounded.sensitivity_squared if mine.speaks else 0
     return Contribution(bounded.total + share, failed, reached)
@@ -210,21 +213,15 @@ def _rows(
     return np.concatenate([rows[:most], nothing[len(rows) :]]), False
 
 
-def _drawn(units: BoundedRows, plan: PrivacyPlan, key: bytes) -> BoundedRows:
-    """Each unit, or zero where its own secret coin says so.
+def _heads(units: int, plan: PrivacyPlan, key: bytes) -> NDArray[np.bool_]:
+    """Which units count, by their own secret coins, ``[units]``.
 
-    The coin comes after the work, so neither time nor load shows it.
+    A coin counts after the work is done, so neither time nor load shows it.
     """
     person = plan.spec.unit is Unit.USER
     if person and plan.spec.participation is not Participation.HIDDEN:
-        return units  # drawn by nobody, or by the server
-    heads = coins(len(units.rows), Fraction(plan.spec.sampling_prob), key=key)
-    return BoundedRows(units.rows * heads[:, None], units.bound, units.zeroed)
-
-
-def _said(units: BoundedRows, speaks: bool) -> BoundedRows:
-    """The units, or zeros for somebody who is spent; after the work, like a coin."""
-    return BoundedRows(units.rows * float(speaks), units.bound, units.zeroed)
+        return np.ones(units, dtype=bool)  # drawn by nobody, or by the server
+    return coins(units, Fraction(plan.spec.sampling_prob), key=key) > 0
 
 
 def coins(count: int, probability: Fraction, *, key: bytes) -> Float:

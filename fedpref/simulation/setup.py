@@ -203,8 +203,8 @@ def client_offsets(setup: Setup) -> dict[str, Offset]:
                 known.clear()
             answers = from_records({"own": records}, features)
             precision = np.eye(answers.dimension) / personal.prior**2
-            found: Float = map_offsets(answers, model.head.numpy(), precision).mean
-            return found[0]
+            found = map_offsets(answers, model.head.numpy(), precision)
+            return np.asarray(found.mean[0])
 
         return offset
 

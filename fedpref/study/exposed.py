@@ -9,28 +9,22 @@ Does not give: the sums of single rounds. ``influence`` is a first-order estimat
 an attacker, by derivatives of the rounds without noise.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedpref.core.clip import clip_units
 from fedpref.core.entropy import Entropy
 from fedpref.core.moments import shorten, svec, unsvec
 from fedpref.core.types import Float
-from fedpref.study import sent
+from fedpref.study import response, sent
 from fedpref.study.answers import Answers, only
 from fedpref.study.likelihood import log_likelihood, map_offsets
 from fedpref.study.population import Population, Shape, fit
 from fedpref.study.prior import isotropic
-from fedpref.study.settings import AVERAGE_LAST, MOMENTUM, Learning, Settings
-
-_DERIVATIVES = 2  # times in training at which the curvature is found
-_STEP = 1e-4
-
-Rows = Callable[[Float], Float]
+from fedpref.study.response import Rows
+from fedpref.study.settings import Learning, Settings
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,20 +97,22 @@ class Exposed:
         """How the release moves with each person's presence, ``[people, size]``.
 
         Differentiates the rounds without noise, from everybody, along the path; the
-        curvature is taken at a few points of it. Eigenvalues of the covariance are
-        taken as none at the floor.
+        curvature is taken at a few points of it.
         """
         rows, learning, start = self._training()
         half = len(self.answers.people) / 2
-        path = _path(rows, learning, start)
-        moved = _moved(rows, learning, path, half)
+        path = response.path(rows, learning, start)
+        level = self._level()
+        moved = response.moved(rows, learning, path, half) * level
         if self.shape is not Shape.MOMENT:
             return moved
-        weights = path[-1]
+        weights = path[-1] * level
         own = self._moments(weights)
-        slope = _slope(self._moments, weights, own.sum(axis=0) / (2 * half))
-        factor = self.settings.moment_factor
-        return np.concatenate([moved, factor * (own / half + moved @ slope)], axis=1)
+        mean = own.mean(axis=0)
+        change = own / half + moved @ response.slope(self._moments, weights, mean)
+        return np.concatenate(
+            [moved, response.floored(mean, change, self.settings)], axis=1
+        )
 
     @property
     def _size(self) -> int:
@@ -125,17 +121,23 @@ class Exposed:
     def _training(self) -> tuple[Rows, Learning, Float]:
         """Unclipped rows at a vector, constants and start of training."""
         s, d = self.settings, self._size
+        answers = sent.levelled(self.answers, s.level)
         if self.shape is Shape.BASIS:
             basis = sent.Basis(d, s.rank, s.basis_length, s.basis_scale)
-            return lambda v: basis.rows(self.answers, v), s.basis, basis.start()
+            return lambda v: basis.rows(answers, v), s.basis, basis.start()
         if self.shape is Shape.PROTOTYPES:
             mixture = sent.Prototypes(d, s.clusters, s.prior)
-            return (
-                lambda v: mixture.rows(self.answers, v),
-                s.prototypes,
-                mixture.start(),
-            )
-        return lambda v: sent.weight_rows(self.answers, v), s.weights, np.zeros(d)
+            return lambda v: mixture.rows(answers, v), s.prototypes, mixture.start()
+        return lambda v: sent.weight_rows(answers, v), s.weights, np.zeros(d)
+
+    def _level(self) -> Float:
+        """What each trained number is multiplied by when it is released."""
+        s, d = self.settings, self._size
+        wide = np.ones(d)
+        wide = sent.unlevelled(wide, self.answers, s.level)
+        if self.shape is Shape.BASIS:
+            return np.concatenate([wide, np.repeat(wide, s.rank)])
+        return np.tile(wide, s.clusters) if self.shape is Shape.PROTOTYPES else wide
 
     def _moments(self, weights: Float) -> Float:
         """Each person's ``svec(b b')``, ``[people, d (d + 1) / 2]``."""
@@ -159,59 +161,8 @@ def _halved(settings: Settings) -> Settings:
         prototypes=twice(settings.prototypes),
         moment_factor=2 * settings.moment_factor,
         moment_floor=settings.moment_floor / 2,
+        moment_excess=settings.moment_excess / 2,
     )
-
-
-def _path(rows: Rows, learning: Learning, start: Float) -> list[Float]:
-    """Where training passes without noise: before each round, and its release."""
-    vector, velocity, path = start, np.zeros_like(start), [start]
-    for _ in range(learning.rounds):
-        units = clip_units(rows(vector), learning.clip).rows
-        velocity = MOMENTUM * velocity + units.mean(axis=0) / learning.clip
-        vector = vector + learning.lr * velocity
-        path.append(vector)
-    kept = _kept(learning.rounds)
-    return [*path[:-1], np.asarray(np.mean(path[1:][-kept:], axis=0))]
-
-
-def _kept(rounds: int) -> int:
-    """Iterates that the release is the mean of."""
-    return sum(number > rounds * (1 - AVERAGE_LAST) for number in range(1, rounds + 1))
-
-
-def _moved(rows: Rows, learning: Learning, path: list[Float], half: float) -> Float:
-    """The derivative of the release by each person's presence, ``[people, size]``."""
-    every = -(-learning.rounds // _DERIVATIVES)
-
-    def sums(vector: Float) -> Float:
-        return clip_units(rows(vector), learning.clip).rows
-
-    moved = velocity = total = np.zeros(())
-    slope = np.zeros(())
-    kept = _kept(learning.rounds)
-    for number, vector in enumerate(path[:-1]):
-        own = sums(vector) / learning.clip
-        if number == 0:
-            moved, velocity, total = (np.zeros_like(own) for _ in range(3))
-        if number % every == 0:
-            mean = own.mean(axis=0) * learning.clip
-            slope = _slope(sums, vector, mean) / learning.clip
-        velocity = MOMENTUM * velocity + own / half + moved @ slope
-        moved = moved + learning.lr * velocity
-        if number >= learning.rounds - kept:
-            total = total + moved / kept
-    return np.asarray(total)
-
-
-def _slope(rows: Rows, at: Float, mean: Float) -> Float:
-    """Derivative of the mean row, ``[size, numbers]``, by forward differences."""
-    people = len(rows(at))
-    found = np.empty((len(at), len(mean)))
-    for number in range(len(at)):
-        near = at.copy()
-        near[number] += _STEP
-        found[number] = (rows(near).sum(axis=0) / people - mean) / _STEP
-    return found
 
 
 def _evidence(

@@ -126,8 +126,12 @@ def fit(
     plan = plan_of(
         len(answers.people), model.start.size, model.learning, epsilon, model.moment
     )
-    vector = _train(answers, model, plan, entropy)
-    found = model.read(vector)
+    shaped = sent.levelled(answers, settings.level)
+    vector = _train(shaped, model, plan, entropy)
+    found = {
+        name: sent.unlevelled(value, answers, settings.level)
+        for name, value in model.read(vector).items()
+    }
     learned = None
     if model.moment is not None:
         learned, more = _covariance(
@@ -214,9 +218,15 @@ def _covariance(
     mean = total[: moment.size] / plan.divisor * moment.norm**2
     floor = settings.moment_floor * settings.prior**2
     try:
-        return covariance(mean, floor=floor, inflation=settings.moment_factor), ()
+        found = covariance(
+            mean,
+            floor=floor,
+            inflation=settings.moment_factor,
+            excess=settings.moment_excess * settings.prior**2,
+        )
     except InputError as error:
         return None, (f"{error}; here the public prior is used",)
+    return found, ()
 
 
 def _purpose(plan: PrivacyPlan, number: int) -> str:

@@ -14,10 +14,35 @@ import numpy as np
 from fedpref.core.moments import shorten, svec
 from fedpref.core.types import Float
 from fedpref.stages import Moment, Stage
-from fedpref.study.answers import Answers
+from fedpref.study.answers import Answers, Kind
 from fedpref.study.likelihood import gradients, log_likelihood, map_offsets
 
 _FIXED = 1e6  # precision of a coordinate that is not fitted
+
+
+def levelled(answers: Answers, level: float) -> Answers:
+    """The same answers; for ratings with ``level`` in place of the constant feature."""
+    if answers.kind is not Kind.RATING:
+        return answers
+    rows = answers.features.copy()
+    rows[:, -1] *= level
+    return replace(answers, features=rows)
+
+
+def unlevelled(learned: Float, answers: Answers, level: float) -> Float:
+    """What was learned on :func:`levelled` answers, for the answers themselves.
+
+    The weight of the constant feature is multiplied by ``level``; basis ``[d, K]``,
+    weights ``[d]`` or prototypes ``[K, d]``.
+    """
+    if answers.kind is not Kind.RATING:
+        return learned
+    found = learned.copy()
+    if found.ndim == 2 and len(found) == answers.dimension:
+        found[-1] *= level
+    else:
+        found[..., -1] *= level
+    return found
 
 
 def weight_rows(answers: Answers, weights: Float) -> Float:

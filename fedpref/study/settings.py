@@ -52,6 +52,8 @@ class Settings:
         moment_share: Part of the budget (of mu squared) that this release takes.
         moment_factor: What its mean is multiplied by: offsets that were fitted to few
             answers are shorter than the true ones.
+        moment_excess: Variance taken off every eigenvalue, in units of ``prior**2``:
+            the part of it that is the noise of few answers.
         moment_floor: Least eigenvalue kept, in units of ``prior**2``.
         moment_from: Smallest total epsilon at which the release is made; below, its
             noise costs more than it tells and the public prior is used.
@@ -60,6 +62,9 @@ class Settings:
         basis_floor: Variance of a personal weight outside the basis.
         noise: Standard deviation of a rating given a person's own weights.
         noise_over_people: The same given the pooled weights.
+        level: While ratings are learned from together, their constant feature counts
+            this instead of 1. It is longer than any of the others, and would fill the
+            clip and make long steps unstable.
         ks: Own answers revealed, unless asked for otherwise.
         draws: Draws of which answers are revealed, for each seed.
     """
@@ -76,12 +81,14 @@ class Settings:
     moment_norm: float = 0.5
     moment_share: Fraction = field(default=Fraction(1, 2))
     moment_factor: float = 1.5
+    moment_excess: float = 0.0
     moment_floor: float = 0.02
     moment_from: float = 0.75
     basis_cap: float = 2.5
     basis_floor: float = 2.0
     noise: float = 0.5
     noise_over_people: float = 0.6
+    level: float = 1.0
     ks: tuple[int, ...] = (0, 1, 2, 4, 8)
     draws: int = 3
 

@@ -164,3 +164,29 @@ def test_coins_fall_as_often_as_they_should() -> None:
         assert abs(heads - float(100_000 * probability)) < 5 * 100_000**0.5
     assert coins(1000, Fraction(1), key=key).all()
     assert coins(1000, Fraction(1, 2**65), key=key).sum() == 0
+
+
+def test_what_is_rounded_does_not_depend_on_the_coin(make_plan, monkeypatch) -> None:
+    """A row that is redrawn takes longer: it must be drawn whether it counts or not."""
+    from fedpref.core import grid
+
+    plan, seen = hidden_plan(make_plan, rounds=100, coordinates=64), []
+    usual = grid.uniform_words
+
+    def counting(count, **given):
+        seen.append(given["lane"])
+        return usual(count, **given)
+
+    monkeypatch.setattr(grid, "uniform_words", counting)
+    edge = np.linspace(9.0, 27.0, 64)[None]  # on the edge of the clip after it,
+    # where about one draw in ten is too long
+    work = {True: [], False: []}
+    for number in range(1, 101):
+        seen.clear()
+        update = made(plan, lambda v: edge, number=number).update
+        counted = list(seen)
+        bare = made(plan, lambda v: np.zeros((1, 64)), number=number).update
+        work[not np.array_equal(update, bare)].append(len(counted))
+    assert min(map(len, work.values())) > 8
+    assert max(work[True]) > 1
+    assert max(work[False]) > 1  # redrawn although it does not count

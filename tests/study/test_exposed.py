@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from fedpref.core.entropy import SeededEntropy
+from fedpref.core.moments import unsvec
 from fedpref.study.answers import only
 from fedpref.study.exposed import Exposed
 from fedpref.study.likelihood import log_likelihood
@@ -57,6 +58,28 @@ def test_influence_is_what_leaving_one_out_changes(choosers, shape) -> None:
     assert min(near) > 0.9
 
 
+def test_a_floor_holds_what_is_below_it_still(choosers) -> None:
+    """Eigenvalues at the floor do not move, and the influence knows it."""
+    people = choosers(40)
+    high = replace(SMALL, moment_floor=0.16, moment_excess=0.01)
+    attacked = Exposed(people.answers, high, inf, Shape.MOMENT)
+    same = replace(attacked, settings=_unhalved(high))
+    everybody = np.ones(40, dtype=bool)
+    whole = same.release(everybody, SeededEntropy(1))
+    least = high.moment_floor * high.prior**2 * high.moment_factor
+    found = np.linalg.eigvalsh(unsvec(whole[4:]))
+    assert (found < 1.0001 * least).any()
+    assert (found > 1.1 * least).any()
+    moved, near = attacked.influence()[:, 4:], []
+    for person in range(12):
+        without = everybody.copy()
+        without[person] = False
+        change = 2 * (whole - same.release(without, SeededEntropy(1)))[4:]
+        size = np.linalg.norm(moved[person]) * np.linalg.norm(change)
+        near.append(moved[person] @ change / size)
+    assert np.median(near) > 0.95
+
+
 def _unhalved(settings):
     """So that ``release`` of everybody is the release of the whole set."""
 
@@ -70,6 +93,7 @@ def _unhalved(settings):
         prototypes=less(settings.prototypes),
         moment_factor=settings.moment_factor / 2,
         moment_floor=settings.moment_floor * 2,
+        moment_excess=settings.moment_excess * 2,
     )
 
 
