@@ -193,10 +193,21 @@ def test_every_scenario_key_is_documented_with_its_default() -> None:
             assert tomllib.loads(f"x = {shown}")["x"] == default, key
 
 
+def choices(annotation) -> list[str]:
+    """The values that a literal, or a union of literals and bool, allows."""
+    found: list[str] = []
+    for value in getattr(annotation, "__args__", ()):
+        if value is bool:
+            found += ["true", "false"]
+        else:
+            found += choices(value) if hasattr(value, "__args__") else [str(value)]
+    return found
+
+
 def test_documented_choices_are_those_of_the_code() -> None:
     table = {code_in(row[0])[0]: row[1] for row in rows(section("Scenario"))}
     for key, field in scenario_keys(config.Scenario).items():
-        values = [str(v) for v in getattr(field.annotation, "__args__", ())]
+        values = choices(field.annotation)
         if "Literal" in str(field.annotation) and "float" not in str(field.annotation):
             assert [v.strip('"') for v in code_in(table[key])] == values or key == (
                 "evaluate.baselines"

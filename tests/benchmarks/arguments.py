@@ -56,8 +56,8 @@ def measure(setup: Setup, seed: int) -> Evaluation:
 def runs(folder: str, epsilon: float, seeds: int, kept: Path) -> dict:
     """Wins and pairs of each held-out person, by model and seed."""
     found = json.loads(kept.read_text()) if kept.exists() else {}
-    for seed in range(1, seeds + 1):
-        for name in (*HEADS, ADAPTER):
+    for name in (ADAPTER, *reversed(HEADS)):
+        for seed in range(1, seeds + 1):
             key = f"{name} / {epsilon:g} / {seed}"
             if key in found:
                 continue

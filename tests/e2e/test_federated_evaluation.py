@@ -96,7 +96,7 @@ def test_the_evaluation_is_one_more_booked_release(whole) -> None:
     booked = account(whole)
     assert booked.reservation.rounds == booked.charged == booked.released == 3
     _, rows, _ = outcome(whole)
-    assert [row.get("evaluation", False) for row in rows] == [False, False, True]
+    assert [row["purpose"] for row in rows] == ["training", "training", "evaluation"]
     plan = json.loads((whole / "plan.json").read_text())
     assert plan["evaluation"] is True
     assert rows[-1]["epsilon"] == plan["epsilon"]
