@@ -32,8 +32,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# Two processes of one thread each: threads that wait for one another burn the cores.
 suite: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 study: setup
 	@for set in $(WHEEL_SETS); do \

@@ -144,7 +144,7 @@ class Exposed:
         s = self.settings
         norm = s.moment_norm * s.prior * sqrt(self._size)
         precision = np.eye(self._size) / s.prior**2
-        offsets = map_offsets(self.answers, weights, precision).mean
+        offsets = map_offsets(self.answers, weights, precision, noise=s.noise).mean
         return np.stack([svec(shorten(offset, norm)) for offset in offsets])
 
 
@@ -161,7 +161,6 @@ def _halved(settings: Settings) -> Settings:
         prototypes=twice(settings.prototypes),
         moment_factor=2 * settings.moment_factor,
         moment_floor=settings.moment_floor / 2,
-        moment_excess=settings.moment_excess / 2,
     )
 
 

@@ -213,17 +213,14 @@ def _covariance(
 ) -> tuple[Float | None, tuple[str, ...]]:
     """The covariance of offsets, or ``None`` with the reason."""
     stage = plan.require(Purpose.MOMENT)
-    rows = sent.moment_rows(answers, weights, settings.prior, moment, stage)
+    rows = sent.moment_rows(
+        answers, weights, settings.prior, moment, stage, noise=settings.noise
+    )
     total = noisy_sum(rows, stage, entropy=entropy, purpose=_purpose(plan, stage.first))
     mean = total[: moment.size] / plan.divisor * moment.norm**2
     floor = settings.moment_floor * settings.prior**2
     try:
-        found = covariance(
-            mean,
-            floor=floor,
-            inflation=settings.moment_factor,
-            excess=settings.moment_excess * settings.prior**2,
-        )
+        found = covariance(mean, floor=floor, inflation=settings.moment_factor)
     except InputError as error:
         return None, (f"{error}; here the public prior is used",)
     return found, ()

@@ -28,21 +28,16 @@ def isotropic(dimension: int, spread: float) -> Float:
     return np.asarray(spread**2 * np.eye(dimension))
 
 
-def covariance(
-    mean: Float, *, floor: float, inflation: float, excess: float = 0.0
-) -> Float:
+def covariance(mean: Float, *, floor: float, inflation: float) -> Float:
     """Prior covariance ``[d, d]`` from the released mean of ``svec``.
 
-    ``excess`` is taken off every eigenvalue: an offset found from few answers varies by
-    their noise too, alike in all whitened directions. Eigenvalues below ``floor`` are
-    raised to it; then all are multiplied by ``inflation``, because offsets that were
-    found under a prior are too short.
+    Eigenvalues below ``floor`` are raised to it; then all are multiplied by
+    ``inflation``, because offsets that were found under a prior are too short.
 
     Args:
         mean: released sum of ``svec`` over a public number of people, ``[d (d+1)/2]``.
         floor: least variance in any direction, positive, a public constant.
         inflation: positive, a public constant.
-        excess: variance of the noise in an offset, 0 or more, a public constant.
 
     Raises:
         InputError: a constant is not positive, ``mean`` is not finite, or no eigenvalue
@@ -52,16 +47,14 @@ def covariance(
     >>> covariance(mean, floor=0.5, inflation=1.5).tolist()
     [[6.0, 0.0], [0.0, 0.75]]
     """
-    if not (0 < floor < np.inf and 0 < inflation < np.inf and 0 <= excess < np.inf):
+    if not (0 < floor < np.inf and 0 < inflation < np.inf):
         raise InputError(
-            f"floor = {floor}, inflation = {inflation}, excess = {excess}: must be "
-            "finite, the first two positive, the last at least 0; they are public "
-            "constants"
+            f"floor = {floor}, inflation = {inflation}: both must be positive and "
+            "finite; they are public constants"
         )
     if not np.isfinite(mean).all():
         raise InputError("moments: not finite; use the public prior instead")
     values, vectors = np.linalg.eigh(unsvec(mean))
-    values -= excess
     if not values[-1] > floor:
         raise InputError(
             f"largest released variance = {values[-1]:.3g}, must exceed the floor "

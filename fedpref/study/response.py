@@ -28,15 +28,12 @@ def floored(mean: Float, change: Float, settings: Settings) -> Float:
     The derivative of a function of a symmetric matrix has divided differences of the
     function of its eigenvalues (Daleckii and Krein).
     """
-    excess, floor = (
-        part * settings.prior**2
-        for part in (settings.moment_excess, settings.moment_floor)
-    )
+    floor = settings.moment_floor * settings.prior**2
     values, vectors = np.linalg.eigh(unsvec(mean))
-    made = np.maximum(values - excess, floor)
+    made = np.maximum(values, floor)
     apart = values[:, None] - values
     near = np.abs(apart) < 1e-9
-    ratio = np.where(near, (values - excess > floor)[:, None], 0.0)
+    ratio = np.where(near, (values > floor)[:, None], 0.0)
     ratio = ratio + np.where(near, 0, (made[:, None] - made) / (apart + near))
     inner = vectors.T @ np.stack([unsvec(one) for one in change]) @ vectors
     outer = vectors @ (ratio * inner) @ vectors.T

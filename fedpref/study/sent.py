@@ -15,7 +15,7 @@ from fedpref.core.moments import shorten, svec
 from fedpref.core.types import Float
 from fedpref.stages import Moment, Stage
 from fedpref.study.answers import Answers, Kind
-from fedpref.study.likelihood import gradients, log_likelihood, map_offsets
+from fedpref.study.likelihood import NOISE, gradients, log_likelihood, map_offsets
 
 _FIXED = 1e6  # precision of a coordinate that is not fitted
 
@@ -51,15 +51,22 @@ def weight_rows(answers: Answers, weights: Float) -> Float:
 
 
 def moment_rows(
-    answers: Answers, weights: Float, prior: float, moment: Moment, stage: Stage
+    answers: Answers,
+    weights: Float,
+    prior: float,
+    moment: Moment,
+    stage: Stage,
+    *,
+    noise: float = NOISE,
 ) -> Float:
     """Each person's ``svec(b b')``, ``[people, coordinates of the stage]``.
 
     ``b`` is the maximum a posteriori offset under the public prior, shortened to the
     moment's norm; the row is scaled so that the longest offset fills the clip.
+    ``noise`` is that of a rating given its utility.
     """
     precision = np.eye(len(weights)) / prior**2
-    offsets = map_offsets(answers, weights, precision).mean
+    offsets = map_offsets(answers, weights, precision, noise=noise).mean
     rows = np.zeros((len(offsets), stage.coordinates))
     for row, offset in zip(rows, offsets, strict=True):
         row[: moment.size] = svec(shorten(offset, moment.norm))

@@ -52,8 +52,6 @@ class Settings:
         moment_share: Part of the budget (of mu squared) that this release takes.
         moment_factor: What its mean is multiplied by: offsets that were fitted to few
             answers are shorter than the true ones.
-        moment_excess: Variance taken off every eigenvalue, in units of ``prior**2``:
-            the part of it that is the noise of few answers.
         moment_floor: Least eigenvalue kept, in units of ``prior**2``.
         moment_from: Smallest total epsilon at which the release is made; below, its
             noise costs more than it tells and the public prior is used.
@@ -81,7 +79,6 @@ class Settings:
     moment_norm: float = 0.5
     moment_share: Fraction = field(default=Fraction(1, 2))
     moment_factor: float = 1.5
-    moment_excess: float = 0.0
     moment_floor: float = 0.02
     moment_from: float = 0.75
     basis_cap: float = 2.5
@@ -137,7 +134,7 @@ BY_NAME: dict[str, Settings] = {
     "swissmetro": replace(
         DEFAULT,
         directions=128,
-        weights=Learning(rounds=60, lr=3.0, clip=2.0),
+        weights=Learning(rounds=60, lr=3.0, clip=1.0),
         ks=(0, 1, 2, 4),
         draws=1,
     ),
@@ -150,7 +147,17 @@ BY_NAME: dict[str, Settings] = {
     "chatbot-privacy-vignettes": replace(
         DEFAULT,
         directions=32,
-        prior=0.6,
+        weights=Learning(rounds=10, lr=0.4, clip=8.0),
+        level=0.25,
+        prior=0.4,
+        noise=0.3,
+        basis=Learning(rounds=20, lr=0.3, clip=5.0),
+        basis_length=0.5,
+        basis_floor=0.06,
+        basis_cap=1.0,
+        # 561 numbers from 240 people: below, its noise is larger than any variance.
+        moment_from=3.0,
+        moment_factor=2.0,
         ks=(0, 1, 5, 10, 20),
     ),
     "argument-convincingness-prefs": replace(
