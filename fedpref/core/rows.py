@@ -75,7 +75,8 @@ class Reservation:
     """A sealed plan: everything that it will release, by adversary, and its delta.
 
     Releases are numbered from 1 through the parts in their order. ``seeded``: its noise
-    can be drawn again by whoever knows the seed.
+    can be drawn again by whoever knows the seed. ``unmasked``: the masks that its events
+    against the server stand for were left out, as a simulation may.
     """
 
     run: str
@@ -85,6 +86,7 @@ class Reservation:
     parts: tuple[Part, ...]
     delta: float
     seeded: bool = False
+    unmasked: bool = False
 
     @property
     def rounds(self) -> int:
@@ -183,6 +185,7 @@ def reservation_json(plan: Reservation) -> dict[str, Any]:
         "parts": [_part_json(part) for part in plan.parts],
         "delta": _number(plan.delta),
         "seeded": plan.seeded,
+        "unmasked": plan.unmasked,
     }
 
 
@@ -201,9 +204,10 @@ def reservation_from(body: Mapping[str, Any]) -> Reservation:
         tuple(_part_from(part) for part in body["parts"]),
         float(body["delta"]),
         body["seeded"],
+        body["unmasked"],
     )
-    if type(plan.seeded) is not bool:
-        raise TypeError("seeded is neither true nor false")
+    if type(plan.seeded) is not bool or type(plan.unmasked) is not bool:
+        raise TypeError("seeded or unmasked is neither true nor false")
     if not plan.parts or not 0 < plan.delta < 1:
         raise ValueError("incomplete reservation")
     events = [event for part in plan.parts for event in part.per_round.values()]

@@ -33,6 +33,7 @@ def _run(book: Book, account: Account) -> dict[str, Any]:
         "last_charged": account.charged,
         "parts": _parts(book, account),
         "seeded": plan.seeded,
+        "unmasked": plan.unmasked,
         "state": state(account),
         "spent": prices(plan, account.used),
         "reserved": prices(plan),

@@ -5,7 +5,7 @@ refused, never described by the nearest thing; infinite is said to be infinite, 
 seeded runs to be not private. Does not know of releases that were never booked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isinf
 from typing import Any
 
@@ -149,7 +149,8 @@ def _unit(book: Book, cap: Cap) -> dict[str, Any]:
 def _adversary(book: Book, unit: Unit, who: Adversary) -> dict[str, Any]:
     promised = book.promised(unit, who)
     seeded = any(a.reservation.seeded for a in book.of(unit))
-    holds = not isinf(promised) and not seeded
+    unmasked = who is Adversary.SERVER and _unmasked(book.of(unit)) > 0
+    holds = not isinf(promised) and not seeded and not unmasked
     delta = book.delta(unit)
     return {
         "who": NAMES[who],
@@ -161,15 +162,21 @@ def _adversary(book: Book, unit: Unit, who: Adversary) -> dict[str, Any]:
         "delta": delta if holds else None,
         "holds": holds,
         "best_guess": best_guess(promised, delta) if holds else 1.0,
-        "in_words": _in_words(promised, delta, unit, seeded),
+        "in_words": _in_words(promised, delta, unit, seeded, unmasked),
     }
 
 
 def _sees(book: Book, unit: Unit, who: Adversary) -> str:
     if who is Adversary.OUTSIDER:
         return MODEL
-    plain = any(_bare(a) for a in book.of(unit))
+    plans = book.of(unit)
+    plain = any(map(_bare, plans)) or _unmasked(plans) > 0
     return EVERY_UPDATE if plain else MASKED_UPDATES
+
+
+def _unmasked(plans: Sequence[Account]) -> int:
+    """How many of them left the masks out."""
+    return sum(account.reservation.unmasked for account in plans)
 
 
 def _bare(account: Account) -> bool:
@@ -195,13 +202,20 @@ def _secure(book: Book) -> bool:
     )
 
 
-def _in_words(promised: float, delta: float, unit: Unit, seeded: bool) -> str:
+def _in_words(
+    promised: float, delta: float, unit: Unit, seeded: bool, unmasked: bool
+) -> str:
     if isinf(promised):
         return "Nothing is promised: epsilon is infinite."
     if seeded:
         return "Nothing is promised: some run used a seed, which takes its noise away."
     if promised == 0:
         return "Nothing was released so far."
+    if unmasked:
+        return (
+            "Nothing is promised: some run summed without masks. The same plans cost "
+            f"epsilon {promised:.3g} under the protocol."
+        )
     return strength(promised, delta, unit)
 
 
@@ -223,6 +237,11 @@ def _summary(book: Book, cap: Cap, seeded: int) -> Iterator[str]:
         yield (
             f"{seeded} of {len(book.accounts)} runs used a seed: they can be repeated "
             "and are NOT private."
+        )
+    if unmasked := _unmasked(list(book.accounts.values())):
+        yield (
+            f"{unmasked} of {len(book.accounts)} runs summed without masks: nothing is "
+            "promised against their server."
         )
     yield (
         f"This is about the people of {cap.population}, and their data of {cap.window}."
@@ -246,8 +265,10 @@ def _promise(book: Book, unit: Unit, who: Adversary) -> str:
         return f"Against {NAMES[who]}: nothing (epsilon is infinite)."
     spent = words.epsilon_text(book.spent(unit, who))
     adaptive = book.caps[unit].currency.adaptive
+    open_sums = who is Adversary.SERVER and _unmasked(book.of(unit)) > 0
+    said = " as if run with the protocol" if open_sums else ""
     return (
-        f"Against {NAMES[who]}: epsilon {words.epsilon_text(promised)} at delta "
+        f"Against {NAMES[who]}{said}: epsilon {words.epsilon_text(promised)} at delta "
         f"{words.delta_text(book.delta(unit))} per {unit}, "
         + (
             f"which is the cap; {spent} so far."

@@ -15,7 +15,7 @@ from fedpref.core import own
 from fedpref.core.events import Event, GaussianSum, SkellamSum
 from fedpref.core.grid import largest_square
 from fedpref.core.own import OwnBook
-from fedpref.core.types import Float, Noise, Participation
+from fedpref.core.types import Float, Noise, Participation, Unit
 from fedpref.errors import PlanError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.contribution import Contribution, Turn
@@ -54,8 +54,14 @@ def event_of(plan: PrivacyPlan, stage: Stage, square: int) -> Event:
     """What one release of ``stage`` costs somebody with this bound.
 
     Raises:
-        PlanError: The plan has no noise, or counts on a draw that devices do not see.
+        PlanError: The plan has no noise, is not about people, or counts on a draw that
+            devices do not see.
     """
+    if plan.spec.unit is not Unit.USER:
+        raise PlanError(
+            f"own budgets: unit = {plan.spec.unit}: a cap is a person's, and this plan "
+            f"prices each {plan.spec.unit} by itself; use unit = user"
+        )
     if plan.spec.noise is Noise.NONE:
         raise PlanError("own budgets: noise = none has no price, so no cap can be kept")
     event = stage.events[plan.spec.against]
@@ -85,9 +91,9 @@ def fitting(plan: PrivacyPlan, cap: float) -> float:
     """The largest clip (a multiple of clip/1024) that keeps the whole plan in ``cap``.
 
     With it a person is never spent. Decided by the plan and the cap alone. Where even
-    the smallest does not fit, the smallest.
+    the smallest, of one step of the grid, does not fit, the smallest.
     """
-    low, high = 1, _FIT_STEPS + 1
+    low, high = _least(plan), _FIT_STEPS + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _whole(plan, cap, middle) else (low, middle)
@@ -148,10 +154,13 @@ class Keeper:
         self.sent = (*self.sent, (number, square))
 
 
+def _least(plan: PrivacyPlan) -> int:
+    """The smallest part of the clip that is at least a step in every stage."""
+    steps = [stage.scale.steps for stage in plan.stages if stage.scale is not None]
+    return max((-(-_FIT_STEPS // number) for number in steps), default=1)
+
+
 def _whole(plan: PrivacyPlan, cap: float, part: int) -> bool:
     """Whether the plan's releases all fit with this part of its clip."""
-    try:
-        book = opened(plan, Limits(cap, plan.spec.clip * part / _FIT_STEPS))
-    except PlanError:
-        return True  # less than a step of the grid: more is needed
+    book = opened(plan, Limits(cap, plan.spec.clip * part / _FIT_STEPS))
     return sum(count for _, count in book.allowed) == plan.reserved_rounds

@@ -23,7 +23,7 @@ from fedpref.core.noise import add_gaussian
 from fedpref.core.types import BoundedSum, Integer, Noise
 from fedpref.errors import MessageError, TooFewSurvivors
 from fedpref.plan import PrivacyPlan
-from fedpref.rounds.server import Gather, Journal, Noisy, Send
+from fedpref.rounds.server import Gather, Journal, Noisy, Send, asked_stage
 from fedpref.secagg.messages import (
     Contribution,
     Invitation,
@@ -55,8 +55,9 @@ def plain(
     """
 
     def gather(number: int, model: np.ndarray) -> Noisy:
+        stage = asked_stage(plan, number, attempt)
         invitation = encode_invitation(Invitation(attempt, plan.digest, model))
-        requests, stage = dict.fromkeys(cohort, invitation), plan.stage(attempt)
+        requests = dict.fromkeys(cohort, invitation)
         found = _sum(send(requests), set(requests), attempt, plan)
         if found.survivors < plan.min_survivors:
             journal.give_up(number, refund=found.received == 0)

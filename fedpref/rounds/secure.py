@@ -15,7 +15,7 @@ import numpy as np
 from fedpref.core.mask import centred
 from fedpref.errors import IntegrityError, TooFewSurvivors
 from fedpref.plan import PrivacyPlan
-from fedpref.rounds.server import Gather, Journal, Noisy, Send
+from fedpref.rounds.server import Gather, Journal, Noisy, Send, asked_stage
 from fedpref.secagg import server
 from fedpref.secagg.crypto import Signer, Work
 from fedpref.secagg.descriptor import Descriptor, Terms
@@ -58,6 +58,7 @@ def secure(
     work = coordinator.work
 
     def gather(number: int, model: np.ndarray) -> Noisy:
+        asked_stage(plan, number, attempt)
         if len(cohort) < plan.min_survivors:
             journal.give_up(number, refund=True)
             raise TooFewSurvivors(

@@ -3,7 +3,7 @@
 Guarantees: the round is charged, and the charge durable, before anything is released;
 the sum is divided by the plan's constant, so missing people shrink the step and no
 private count is used; a round that was charged before a crash is finished with the very
-sum that was charged.
+sum that was charged; a release is asked for by numbers of its own stage only.
 
 Does not give: the sum. ``fedpref.rounds.plain`` and ``fedpref.rounds.secure`` do, and
 say what the server sees on the way.
@@ -18,6 +18,7 @@ import numpy as np
 from fedpref.core.grid import to_reals
 from fedpref.core.rotation import rotate_back
 from fedpref.core.types import Float, Integer
+from fedpref.errors import PlanError
 from fedpref.plan import PrivacyPlan
 from fedpref.releases import ROTATED_BITS
 from fedpref.rounds.contribution import rotation_seed
@@ -175,6 +176,25 @@ def run_after(
     done = replace(keep(noisy, state), round=number, survivors=noisy.survivors)
     journal.settle(done)
     return done
+
+
+def asked_stage(plan: PrivacyPlan, number: int, attempt: int) -> Stage:
+    """The stage of release ``number`` that is asked for as request ``attempt``.
+
+    Devices go by the number of the request and the ledger by that of the release.
+    Within a stage they may differ; across stages something else would be booked than
+    what was released.
+
+    Raises:
+        PlanError: They are not of one stage.
+    """
+    stage = plan.stage(number)
+    if plan.stage(attempt) is not stage:
+        raise PlanError(
+            f"request = {attempt} for release {number}: must be a request for "
+            f"{stage.purpose}, {stage.first} to {stage.last}"
+        )
+    return stage
 
 
 def reals(total: Integer, stage: Stage, plan: PrivacyPlan) -> Float:

@@ -263,8 +263,18 @@ def _upload(
 def _masked(
     session: Session, around: Surroundings, neighbours: tuple[int, ...]
 ) -> memoryview:
-    """The contribution under this round's masks, packed."""
+    """The contribution under this round's masks, packed.
+
+    The last check comes before ``contribute``: a device that charges its owner's book
+    there must not be told from others by being asked again.
+    """
     opening, terms, secrets = session.opening, session.terms, _secrets(session)
+    add: list[bytes] = [secrets.seed]
+    subtract: list[bytes] = []
+    for other in neighbours:
+        theirs = session.adverts[other].mask
+        key = around.work.agree(secrets.mask, theirs, session.rid, MASK)
+        (add if other < around.member.id else subtract).append(key)
     model = np.frombuffer(opening.model, "<f8").astype(np.float64)
     values = around.contribute(opening.descriptor.round, model)
     if values.shape != (terms.coordinates,) or values.dtype != np.int64:
@@ -273,12 +283,6 @@ def _masked(
             f"shape ({terms.coordinates},)"
         )
     words = to_words(values, terms.word_bits)
-    add: list[bytes] = [secrets.seed]
-    subtract: list[bytes] = []
-    for other in neighbours:
-        theirs = session.adverts[other].mask
-        key = around.work.agree(secrets.mask, theirs, session.rid, MASK)
-        (add if other < around.member.id else subtract).append(key)
     apply_masks(words, add=add, subtract=subtract)
     return pack(words, terms.word_bits)
 

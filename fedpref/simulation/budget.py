@@ -11,6 +11,7 @@ from fedpref.core.currencies import Currency
 from fedpref.core.events import GaussianSum
 from fedpref.core.gaussian import gaussian_epsilon
 from fedpref.core.rows import Cap, Part, Reservation
+from fedpref.core.types import Noise
 from fedpref.errors import BudgetError, InputError, IntegrityError
 from fedpref.plan import PrivacyPlan
 from fedpref.simulation.setup import Setup
@@ -89,6 +90,7 @@ def reservation(setup: Setup, run_id: str) -> Reservation:
         parts=tuple(Part(stage.rounds, dict(stage.events)) for stage in plan.stages),
         delta=plan.delta,
         seeded=setup.scenario.run.seed is not None,
+        unmasked=plan.spec.noise is Noise.DISTRIBUTED and not setup.scenario.masked,
     )
 
 

@@ -41,7 +41,9 @@ def prior_of(setup: Setup, state: ServerState) -> tuple[Float, bool, str]:
         return public, False, "too few devices answered: the public prior is used"
     released = moment.mean(state.moment, setup.plan)
     try:
-        found = covariance(released, floor=MOMENT_FLOOR * spread**2, inflation=MOMENT_FACTOR)
+        found = covariance(
+            released, floor=MOMENT_FLOOR * spread**2, inflation=MOMENT_FACTOR
+        )
     except InputError as error:
         return public, False, f"{error}; here the public prior is used"
     return found, True, "the prior is the released second moment of people's offsets"

@@ -21,10 +21,10 @@ from fedpref.core.types import Float
 from fedpref.study import response, sent
 from fedpref.study.answers import Answers, only
 from fedpref.study.likelihood import log_likelihood, map_offsets
-from fedpref.study.population import Population, Shape, fit
+from fedpref.study.population import Population, Shape, fit, weight_rows
 from fedpref.study.prior import isotropic
 from fedpref.study.response import Rows
-from fedpref.study.settings import Learning, Settings
+from fedpref.study.settings import Learning, Settings, level_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,23 +118,29 @@ class Exposed:
     def _size(self) -> int:
         return self.answers.dimension
 
+    @property
+    def _constant(self) -> float:
+        weights = self.shape in (Shape.WEIGHTS, Shape.MOMENT)
+        return level_of(self.settings, weights=weights)
+
     def _training(self) -> tuple[Rows, Learning, Float]:
         """Unclipped rows at a vector, constants and start of training."""
         s, d = self.settings, self._size
-        answers = sent.levelled(self.answers, s.level)
+        answers = sent.levelled(self.answers, self._constant)
         if self.shape is Shape.BASIS:
             basis = sent.Basis(d, s.rank, s.basis_length, s.basis_scale)
             return lambda v: basis.rows(answers, v), s.basis, basis.start()
         if self.shape is Shape.PROTOTYPES:
             mixture = sent.Prototypes(d, s.clusters, s.prior)
             return lambda v: mixture.rows(answers, v), s.prototypes, mixture.start()
-        return lambda v: sent.weight_rows(answers, v), s.weights, np.zeros(d)
+        rows = weight_rows(s)
+        return lambda v: rows(answers, v), s.weights, np.zeros(d)
 
     def _level(self) -> Float:
         """What each trained number is multiplied by when it is released."""
         s, d = self.settings, self._size
         wide = np.ones(d)
-        wide = sent.unlevelled(wide, self.answers, s.level)
+        wide = sent.unlevelled(wide, self.answers, self._constant)
         if self.shape is Shape.BASIS:
             return np.concatenate([wide, np.repeat(wide, s.rank)])
         return np.tile(wide, s.clusters) if self.shape is Shape.PROTOTYPES else wide

@@ -31,7 +31,7 @@ from fedpref.study.answers import Answers
 from fedpref.study.noisy import noisy_sum
 from fedpref.study.plans import plan_of
 from fedpref.study.prior import covariance
-from fedpref.study.settings import AVERAGE_LAST, MOMENTUM, Learning, Settings
+from fedpref.study.settings import AVERAGE_LAST, MOMENTUM, Learning, Settings, level_of
 
 
 class Shape(StrEnum):
@@ -126,10 +126,11 @@ def fit(
     plan = plan_of(
         len(answers.people), model.start.size, model.learning, epsilon, model.moment
     )
-    shaped = sent.levelled(answers, settings.level)
+    level = level_of(settings, weights=shape in (Shape.WEIGHTS, Shape.MOMENT))
+    shaped = sent.levelled(answers, level)
     vector = _train(shaped, model, plan, entropy)
     found = {
-        name: sent.unlevelled(value, answers, settings.level)
+        name: sent.unlevelled(value, answers, level, axis=int(name == "prototypes"))
         for name, value in model.read(vector).items()
     }
     learned = None
@@ -176,9 +177,18 @@ def _model(shape: Shape, settings: Settings, size: int) -> _Model:
     return _Model(
         np.zeros(size),
         settings.weights,
-        sent.weight_rows,
+        weight_rows(settings),
         lambda vector: {"weights": vector},
         moment,
+    )
+
+
+def weight_rows(settings: Settings) -> Callable[[Answers, Float], Float]:
+    """What people send while weights alone are learned."""
+    if not settings.offsets:
+        return sent.weight_rows
+    return lambda answers, weights: sent.offset_rows(
+        answers, weights, settings.prior, settings.noise
     )
 
 

@@ -15,7 +15,13 @@ from fedpref.core.moments import shorten, svec
 from fedpref.core.types import Float
 from fedpref.stages import Moment, Stage
 from fedpref.study.answers import Answers, Kind
-from fedpref.study.likelihood import NOISE, gradients, log_likelihood, map_offsets
+from fedpref.study.likelihood import (
+    NOISE,
+    curvature,
+    gradients,
+    log_likelihood,
+    map_offsets,
+)
 
 _FIXED = 1e6  # precision of a coordinate that is not fitted
 
@@ -29,25 +35,35 @@ def levelled(answers: Answers, level: float) -> Answers:
     return replace(answers, features=rows)
 
 
-def unlevelled(learned: Float, answers: Answers, level: float) -> Float:
+def unlevelled(
+    learned: Float, answers: Answers, level: float, *, axis: int = 0
+) -> Float:
     """What was learned on :func:`levelled` answers, for the answers themselves.
 
-    The weight of the constant feature is multiplied by ``level``; basis ``[d, K]``,
-    weights ``[d]`` or prototypes ``[K, d]``.
+    Of weights ``[d]`` and a basis ``[d, K]`` the last row is multiplied by ``level``;
+    of prototypes ``[K, d]`` the last column, with ``axis = 1``.
     """
     if answers.kind is not Kind.RATING:
         return learned
     found = learned.copy()
-    if found.ndim == 2 and len(found) == answers.dimension:
-        found[-1] *= level
-    else:
-        found[..., -1] *= level
+    np.moveaxis(found, axis, 0)[-1] *= level
     return found
 
 
 def weight_rows(answers: Answers, weights: Float) -> Float:
     """Each person's summed gradient, ``[people, d]``."""
     return gradients(answers, weights)
+
+
+def offset_rows(answers: Answers, weights: Float, prior: float, noise: float) -> Float:
+    """Each person's most probable offset under the public prior, ``[people, d]``.
+
+    For ratings it is ``prior**2`` times the gradient of their likelihood with own
+    weights integrated out, so that a person's level does not drown what they share with
+    others; adding the mean to the weights is a step of expectation maximisation.
+    """
+    precision = np.eye(len(weights)) / prior**2
+    return map_offsets(answers, weights, precision, noise=noise).mean
 
 
 def moment_rows(
@@ -65,8 +81,7 @@ def moment_rows(
     moment's norm; the row is scaled so that the longest offset fills the clip.
     ``noise`` is that of a rating given its utility.
     """
-    precision = np.eye(len(weights)) / prior**2
-    offsets = map_offsets(answers, weights, precision, noise=noise).mean
+    offsets = offset_rows(answers, weights, prior, noise)
     rows = np.zeros((len(offsets), stage.coordinates))
     for row, offset in zip(rows, offsets, strict=True):
         row[: moment.size] = svec(shorten(offset, moment.norm))
@@ -79,8 +94,11 @@ class Basis:
 
     The shape of LoRe (methods.md section 14), with a Gaussian prior on ``z_u`` in place
     of a simplex. ``z_u`` is fitted on the device under a standard normal prior for the
-    released ``w`` and ``V``; since it is a maximum, the gradient of the person's
-    objective in ``V`` is ``g z_u'`` with ``g`` that in the weights.
+    released ``w`` and ``V``. With ``g`` the gradient in the weights there, ``H`` minus
+    the second derivative and ``S = (I + V'HV)^-1`` the covariance that is left, the
+    person's gradient in ``V`` is ``g z_u' - H V S``: of the expected log-likelihood,
+    expectation maximisation under Laplace's approximation (exact for ratings). Without
+    the second part training lengthens the basis without end.
 
     Args:
         size: Weights, d.
@@ -110,9 +128,13 @@ class Basis:
     def rows(self, answers: Answers, vector: Float) -> Float:
         """Each person's gradient in both, ``[people, d (1 + K)]``."""
         found = self.read(vector)
-        own = personal(answers, found["weights"], found["basis"])
-        slope = gradients(answers, found["weights"] + own @ found["basis"].T)
-        outer = self.scale * slope[:, :, None] * own[:, None, :]
+        basis = found["basis"]
+        own = personal(answers, found["weights"], basis)
+        there = found["weights"] + own @ basis.T
+        slope = gradients(answers, there)
+        bent = curvature(answers, there) @ basis
+        left = np.linalg.inv(np.eye(self.rank) + basis.T @ bent)
+        outer = self.scale * (slope[:, :, None] * own[:, None, :] - bent @ left)
         return np.concatenate([slope, outer.reshape(len(slope), -1)], axis=1)
 
 

@@ -60,9 +60,11 @@ class Settings:
         basis_floor: Variance of a personal weight outside the basis.
         noise: Standard deviation of a rating given a person's own weights.
         noise_over_people: The same given the pooled weights.
+        offsets: Whether people send their most probable offset under the public prior
+            in place of a gradient, while weights are learned (``sent.offset_rows``).
         level: While ratings are learned from together, their constant feature counts
-            this instead of 1. It is longer than any of the others, and would fill the
-            clip and make long steps unstable.
+            this instead of 1, but not where offsets are sent. It is longer than any of
+            the others, and would fill the clip and make long steps unstable.
         ks: Own answers revealed, unless asked for otherwise.
         draws: Draws of which answers are revealed, for each seed.
     """
@@ -85,9 +87,15 @@ class Settings:
     basis_floor: float = 2.0
     noise: float = 0.5
     noise_over_people: float = 0.6
+    offsets: bool = False
     level: float = 1.0
     ks: tuple[int, ...] = (0, 1, 2, 4, 8)
     draws: int = 3
+
+
+def level_of(settings: Settings, *, weights: bool) -> float:
+    """What the constant feature counts while weights alone, or more, are learned."""
+    return 1.0 if weights and settings.offsets else settings.level
 
 
 def settings_of(name: str) -> Settings:
@@ -147,7 +155,8 @@ BY_NAME: dict[str, Settings] = {
     "chatbot-privacy-vignettes": replace(
         DEFAULT,
         directions=32,
-        weights=Learning(rounds=10, lr=0.4, clip=8.0),
+        weights=Learning(rounds=8, lr=0.5, clip=0.7),
+        offsets=True,
         level=0.25,
         prior=0.4,
         noise=0.3,

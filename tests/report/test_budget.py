@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from hashlib import sha256
 from math import inf
 
@@ -556,3 +557,24 @@ def test_without_the_second_accountant_the_command_is_named(book, monkeypatch) -
     with pytest.raises(Exception, match=r"pip install 'fedpref\[verify\]'") as caught:
         checks.cross_check(book)
     assert caught.value.exit_code == 6
+
+
+def test_sums_without_masks_promise_nothing_against_the_server() -> None:
+    """The plan is priced as under the protocol; who reads the sums needs no epsilon."""
+    event = SkellamSum(Unit.USER, ZERO, 100, 60, Fraction(10**5), 8)
+    parts = (Part(3, dict.fromkeys(Adversary, event)),)
+    cap = replace(CAP, against=Adversary.SERVER, epsilon=8.0)
+    found = {}
+    for unmasked in (False, True):
+        plan = Reservation("r", "p", Unit.USER, ZERO, parts, 1e-5, unmasked=unmasked)
+        steps = (partial(core.open_cap, cap=cap), partial(core.reserve, plan=plan))
+        found[unmasked] = budget_statement.statement(replay(build(*steps)))
+    masked, bare = (found[which]["units"]["user"]["adversaries"] for which in found)
+    assert masked["server"]["holds"]
+    assert not bare["server"]["holds"]
+    assert bare["server"]["best_guess"] == 1.0
+    assert "summed without masks" in bare["server"]["in_words"]
+    assert bare["server"]["sees"] != masked["server"]["sees"]
+    assert bare["outsider"] == masked["outsider"]
+    assert any("1 of 1 runs summed without masks" in s for s in found[True]["summary"])
+    assert any("as if run with the protocol" in s for s in found[True]["summary"])

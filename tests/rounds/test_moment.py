@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from fedpref.core.entropy import OsEntropy, SeededEntropy
 from fedpref.core.grid import squared_norm
 from fedpref.core.moments import unsvec
 from fedpref.core.types import Noise
-from fedpref.errors import TooFewSurvivors
+from fedpref.errors import PlanError, TooFewSurvivors
 from fedpref.rounds import moment
 from fedpref.rounds.contribution import contribute
 from fedpref.rounds.optimisers import sgd
 from fedpref.rounds.plain import plain
+from fedpref.rounds.secure import secure
 from fedpref.rounds.server import Noisy, run_after, start
 from fedpref.stages import Moment
 from fedpref.transport.in_process import SimulatedDevice, carry
@@ -153,6 +155,23 @@ def test_offsets_are_asked_for_under_one_number_only(make_plan) -> None:
     for number in (1, 5, 7):
         assert said(plan, never, number=number).failed  # it trains, or evaluates
     assert not said(plan, np.ones(2), number=6).failed
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["protocol", "sum"])
+@pytest.mark.parametrize(("number", "attempt"), [(3, 4), (4, 3), (4, 5)])
+def test_what_is_asked_for_is_what_is_booked(
+    make_plan, masked, number, attempt
+) -> None:
+    """The ledger books release 3 as a round; a moment must not come out of it."""
+    plan = make_plan(noise=Noise.DISTRIBUTED, moment=MOMENT, evaluation=True)
+    diary, asked = Diary(), []
+    road = partial(secure, coordinator=SimpleNamespace(work=None))
+    if not masked:
+        road = partial(plain, entropy=SeededEntropy(1))
+    gather = road(plan, (1, 2), attempt=attempt, send=asked.append, journal=diary)
+    with pytest.raises(PlanError, match=f"request = {attempt} for release {number}"):
+        gather(number, np.zeros(3))
+    assert asked == diary.events == []
 
 
 def test_noise_comes_out_as_large_as_is_said(make_plan) -> None:

@@ -110,8 +110,16 @@ def test_every_stage_has_the_own_bound(make_plan, quiet) -> None:
 
 def test_each_record_has_the_own_bound(make_plan, quiet) -> None:
     plan = make_plan(noise=Noise.DISTRIBUTED, unit=Unit.RECORD, units_per_client=3)
-    made = keeper(plan, clip=0.5, gradient=lambda v: 9.0 * np.eye(3))
-    real = to_reals(ask(made, plan).update, plan.grid)
+    made = contribute(
+        1,
+        np.zeros(3),
+        device=1,
+        plan=plan,
+        gradient=lambda v: 9.0 * np.eye(3),
+        entropy=SeededEntropy(1),
+        own=Turn(*bound(plan.training, 0.5), speaks=True),
+    )
+    real = to_reals(made.update, plan.grid)
     assert real == pytest.approx(np.full(3, 0.5), abs=2 * plan.grid.step)
 
 
@@ -248,6 +256,25 @@ def test_a_fitting_clip_keeps_the_whole_plan_and_no_larger_one_does(
             ask(made, plan, number)
         assert (priced(plan, made.sent) > cap) == larger
     assert fitting(plan, FREE) == plan.spec.clip
+
+
+@pytest.mark.parametrize(("multiplier", "least"), [(40, 8), (400, 86)])
+def test_where_nothing_fits_the_clip_is_one_step(make_plan, multiplier, least) -> None:
+    """A grid of 129 or 12 steps: 1024 / 129 and 1024 / 12, rounded up."""
+    plan = make_plan(noise=Noise.DISTRIBUTED, multiplier=multiplier)
+    assert plan.scale.steps == {40: 129, 400: 12}[multiplier]
+    clip = fitting(plan, 1e-9)
+    assert clip == plan.spec.clip * least / 1024
+    assert sum(count for _, count in opened(plan, Limits(1e-9, clip)).allowed) == 0
+    assert bound(plan.training, clip)[0] == plan.grid.step
+
+
+def test_a_cap_of_a_person_needs_a_plan_about_people(make_plan) -> None:
+    """Three records of one person cost more than the cap of each."""
+    plan = make_plan(noise=Noise.DISTRIBUTED, unit=Unit.RECORD, units_per_client=3)
+    for refused in (lambda: keeper(plan), lambda: fitting(plan, 1.0)):
+        with pytest.raises(PlanError, match="unit = record: a cap is a person's"):
+            refused()
 
 
 def test_limits_that_no_plan_can_keep(make_plan) -> None:

@@ -105,8 +105,17 @@ def test_sealing_keys_of_low_order(make_cohort, point) -> None:
 
 @pytest.mark.parametrize("point", LOW_ORDER)
 def test_mask_keys_of_low_order(make_cohort, point) -> None:
-    """Found where the masks are agreed on, before anything is spent."""
-    cohort = make_cohort(5)
+    """Found where the masks are agreed on, before anything is made or spent.
+
+    A device that had charged its owner's book by then would be silent when it is asked
+    again without the bad key, and one that is spent would not.
+    """
+    cohort, made = make_cohort(5), []
+
+    def contribute(round_, model):
+        made.append(round_)
+        return cohort.vectors[0]
+
     state, _ = cohort.reach(1)
     low = replace(state.adverts[4], mask=point)
     request = adverts(cohort, state, low)
@@ -115,8 +124,9 @@ def test_mask_keys_of_low_order(make_cohort, point) -> None:
     _, requests = server.dealt(lied, replies, cohort.work)
     _, parcels = delivered(cohort, requests[1], 1)
     delivered_all = delivery(requests[1], cohort.ids, parcels)
-    cohort.refuses(1, delivered_all, "low order", MessageError)
+    cohort.refuses(1, delivered_all, "low order", MessageError, contribute=contribute)
     assert cohort.devices[1].book.charged == 0
+    assert made == []
 
 
 def test_drawn_neighbours_must_be_as_many_others_of_the_cohort(make_cohort) -> None:

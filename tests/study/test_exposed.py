@@ -61,7 +61,7 @@ def test_influence_is_what_leaving_one_out_changes(choosers, shape) -> None:
 def test_a_floor_holds_what_is_below_it_still(choosers) -> None:
     """Eigenvalues at the floor do not move, and the influence knows it."""
     people = choosers(40)
-    high = replace(SMALL, moment_floor=0.16, moment_excess=0.01)
+    high = replace(SMALL, moment_floor=0.16)
     attacked = Exposed(people.answers, high, inf, Shape.MOMENT)
     same = replace(attacked, settings=_unhalved(high))
     everybody = np.ones(40, dtype=bool)
@@ -93,7 +93,6 @@ def _unhalved(settings):
         prototypes=less(settings.prototypes),
         moment_factor=settings.moment_factor / 2,
         moment_floor=settings.moment_floor * 2,
-        moment_excess=settings.moment_excess * 2,
     )
 
 

@@ -5,6 +5,7 @@ from math import inf
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from fedpref.core.clip import clip_units
 from fedpref.core.entropy import OsEntropy, SeededEntropy
@@ -14,10 +15,16 @@ from fedpref.errors import PlanError
 from fedpref.stages import Purpose
 from fedpref.study import population, sent
 from fedpref.study.answers import Answers, from_records
-from fedpref.study.likelihood import gradients, log_likelihood, map_offsets
+from fedpref.study.likelihood import (
+    NOISE,
+    curvature,
+    gradients,
+    log_likelihood,
+    map_offsets,
+)
 from fedpref.study.plans import plan_of
 from fedpref.study.population import Shape, fit
-from fedpref.study.settings import DEFAULT, Learning
+from fedpref.study.settings import DEFAULT, Learning, level_of
 
 SIZE = 3
 SMALL = replace(
@@ -163,25 +170,94 @@ def test_an_epsilon_that_no_plan_keeps_is_refused() -> None:
         plan_of(50, 2, Learning(1, 1.0, 1.0), 1000.0)
 
 
-def test_the_gradient_of_the_basis_is_that_of_the_persons_own_objective(
-    answers,
+def test_the_gradient_of_the_basis_is_that_of_the_exact_likelihood_of_ratings(
+    raters,
 ) -> None:
-    basis = sent.Basis(SIZE, 2, length=1.0, scale=0.7)
-    rng = np.random.default_rng(3)
-    vector = rng.standard_normal(SIZE * 3)
+    """Own numbers integrated out: a normal law whose covariance is known."""
+    answers = raters(4, answers=5).answers
+    size = answers.dimension
+    basis = sent.Basis(size, 2, length=1.0, scale=0.7)
+    vector = 0.5 * np.random.default_rng(3).standard_normal(size * 3)
 
     def objective(at):
         found = basis.read(at)
-        own = sent.personal(answers, found["weights"], found["basis"])
-        fitted = found["weights"] + own @ found["basis"].T
-        return log_likelihood(answers, fitted) - (own**2).sum(axis=1) / 2
+        rows = answers.features[answers.text]
+        whole = (
+            NOISE**2 * np.eye(len(rows))
+            + (rows @ found["basis"]) @ (rows @ found["basis"]).T
+        )
+        return [
+            multivariate_normal(
+                rows[own] @ found["weights"], whole[own][:, own]
+            ).logpdf(answers.value[own])
+            for own in (answers.user == person for person in range(4))
+        ]
 
-    rows = basis.rows(answers, vector)
+    _assert_slopes(basis.rows(answers, vector), objective, vector)
+
+
+def test_the_gradient_of_the_basis_is_that_of_the_expected_likelihood_of_choices(
+    answers,
+) -> None:
+    """Own numbers normal around their maximum, the likelihood to second order."""
+    basis = sent.Basis(SIZE, 2, length=1.0, scale=0.7)
+    vector = np.random.default_rng(3).standard_normal(SIZE * 3)
+    start = basis.read(vector)
+    own = sent.personal(answers, start["weights"], start["basis"])
+    bent = curvature(answers, start["weights"] + own @ start["basis"].T)
+    left = np.linalg.inv(np.eye(2) + start["basis"].T @ bent @ start["basis"])
+
+    def objective(at):
+        found = basis.read(at)
+        fit = log_likelihood(answers, found["weights"] + own @ found["basis"].T)
+        spread = found["basis"].T @ bent @ found["basis"]
+        return fit - np.einsum("pij,pji->p", spread, left) / 2
+
+    _assert_slopes(basis.rows(answers, vector), objective, vector)
+
+
+def _assert_slopes(rows, objective, vector):
     for place in range(len(vector)):
         step = np.zeros(len(vector))
         step[place] = 1e-5
-        slope = (objective(vector + step) - objective(vector - step)) / 2e-5
+        up, down = objective(vector + step), objective(vector - step)
+        slope = (np.array(up) - np.array(down)) / 2e-5
         assert np.allclose(rows[:, place], slope, atol=2e-4)
+
+
+def test_a_basis_of_people_who_do_not_differ_shrinks(choosers) -> None:
+    same = choosers(60, answers=8, spread=0.0).answers
+    other = choosers(60, answers=8, spread=3.0).answers
+    basis = sent.Basis(same.dimension, 1, length=1.0, scale=1.0)
+    start = basis.start()
+    pulls = [
+        basis.rows(a, start)[:, same.dimension :].sum(axis=0) for a in (same, other)
+    ]
+    inward, outward = (pull @ start[same.dimension :] for pull in pulls)
+    assert inward < 0 < outward
+
+
+def test_ratings_are_learned_with_a_shorter_constant_and_released_without(
+    raters,
+) -> None:
+    answers = raters(20).answers
+    shaped = sent.levelled(answers, 0.25)
+    assert np.array_equal(shaped.features[:, :-1], answers.features[:, :-1])
+    assert (shaped.features[:, -1] == 0.25).all()
+    learned = np.arange(10.0).reshape(5, 2)
+    expected = shaped.features @ learned
+    weights = sent.unlevelled(learned[:, 0], answers, 0.25)
+    assert np.allclose(answers.features @ weights, expected[:, 0])
+    basis = sent.unlevelled(learned, answers, 0.25)
+    assert np.allclose(answers.features @ basis, expected)
+    prototypes = sent.unlevelled(learned.T, answers, 0.25, axis=1)
+    assert np.allclose(answers.features @ prototypes.T, expected)
+
+
+def test_the_level_of_choices_is_left_alone(answers) -> None:
+    assert sent.levelled(answers, 0.25) is answers
+    weights = np.ones(SIZE)
+    assert sent.unlevelled(weights, answers, 0.25) is weights
 
 
 def test_a_prototype_gets_the_gradients_of_those_it_explains(answers) -> None:
@@ -207,3 +283,34 @@ def test_a_moment_row_is_the_second_moment_of_the_shortened_offset(answers) -> N
     assert np.allclose(rows[person, : moment.size], expected)
     assert np.linalg.norm(rows, axis=1).max() <= stage.clip * (1 + 1e-9)
     assert not rows[-1].any()
+
+
+def test_an_offset_is_the_gradient_of_ratings_with_own_weights_integrated_out(
+    raters,
+) -> None:
+    answers = raters(4, answers=5).answers
+    prior, noise, weights = 0.7, 0.3, np.full(answers.dimension, 0.2)
+
+    def objective(at):
+        rows = answers.features[answers.text]
+        whole = noise**2 * np.eye(len(rows)) + prior**2 * rows @ rows.T
+        return [
+            multivariate_normal(rows[own] @ at, whole[own][:, own]).logpdf(
+                answers.value[own]
+            )
+            for own in (answers.user == person for person in range(4))
+        ]
+
+    rows = sent.offset_rows(answers, weights, prior, noise)
+    _assert_slopes(rows / prior**2, objective, weights)
+    settings = replace(SMALL, prior=prior, noise=noise, offsets=True)
+    assert np.array_equal(population.weight_rows(settings)(answers, weights), rows)
+    plain = population.weight_rows(SMALL)(answers, weights)
+    assert np.array_equal(plain, gradients(answers, weights))
+
+
+def test_where_offsets_are_sent_the_constant_is_left_alone() -> None:
+    settings = replace(SMALL, offsets=True, level=0.25)
+    assert level_of(settings, weights=True) == 1
+    assert level_of(settings, weights=False) == 0.25
+    assert level_of(replace(settings, offsets=False), weights=True) == 0.25
