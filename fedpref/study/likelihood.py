@@ -188,7 +188,8 @@ def _newton(
 def _rounding(offset: Float, precision: Float) -> Float:
     """What a loss under a stiff prior, a sum of terms that cancel, cannot tell."""
     size = np.abs(offset)
-    return ROUNDING * np.einsum("pi,ij,pj->p", size, np.abs(precision), size)
+    terms = np.einsum("pi,ij,pj->p", size, np.abs(precision), size)
+    return np.asarray(ROUNDING * terms)
 
 
 def _log_likelihoods(answers: Answers, utility: Float, noise: float) -> Float:

@@ -10,7 +10,7 @@ import pytest
 from fedpref.core import ledger as core
 from fedpref.core.events import GaussianSum, NonPrivate
 from fedpref.core.rows import Cap, Part, Reservation
-from fedpref.core.types import Adversary, Relation, Unit
+from fedpref.core.types import Adversary, Noise, Relation, Unit
 from fedpref.errors import InputError, IntegrityError
 from fedpref.rounds.server import ServerState
 from fedpref.simulation import budget
@@ -136,7 +136,7 @@ class Plan:
     """As much of a plan as is booked."""
 
     digest = b"plan"
-    spec = type("Spec", (), {"unit": Unit.USER})
+    spec = type("Spec", (), {"unit": Unit.USER, "noise": Noise.CENTRAL})
     relation = Relation.ZERO_OUT
     delta = 1e-6
     stages = tuple(Stage(p.rounds, dict(p.per_round)) for p in PLAN.parts)
