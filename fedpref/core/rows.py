@@ -75,8 +75,8 @@ class Reservation:
     """A sealed plan: everything that it will release, by adversary, and its delta.
 
     Releases are numbered from 1 through the parts in their order. ``seeded``: its noise
-    can be drawn again by whoever knows the seed. ``unmasked``: the masks that its events
-    against the server stand for were left out, as a simulation may.
+    can be drawn again by whoever knows the seed. ``unmasked``: a simulation has left
+    out the masks that its events against the server stand for.
     """
 
     run: str

@@ -1,1 +1,1 @@
-"""How much of a person's preference a few of their own answers tell; see docs/study.md."""
+"""How much of a preference a few own answers tell; see docs/study.md."""
