@@ -62,19 +62,24 @@ def test_epsilon_is_the_price_of_the_raw_events(quickstart) -> None:
     """Recomputed from the integers in plan.json alone."""
     plan = json.loads((quickstart.folder / "plan.json").read_text())
     exact = plan["exact"]
-    scale, counts = exact["scale"], exact["counts"]
+    counts = exact["counts"]
     # nobody bad, and not the missing, adds to the noise that is counted
     honest = counts["min_survivors"] - counts["colluders"]
     assert (counts["min_survivors"], counts["colluders"]) == (264, 30)
-    event = SkellamSum(
-        Unit.USER,
-        Relation.ZERO_OUT,
-        scale["limit"],
-        scale["l1_limit"],
-        Fraction(honest * scale["share_variance"]),
-        scale["coordinates"],
-    )
-    spent = epsilon([event] * exact["spec"]["rounds"], plan["delta"])
+    events = []
+    for stage in exact["stages"]:
+        scale = stage["scale"]
+        event = SkellamSum(
+            Unit.USER,
+            Relation.ZERO_OUT,
+            scale["limit"],
+            scale["l1_limit"],
+            Fraction(honest * scale["share_variance"]),
+            scale["coordinates"],
+        )
+        events += [event] * stage["rounds"]
+    assert len(events) == exact["spec"]["rounds"] + 1  # and the second moment
+    spent = epsilon(events, plan["delta"])
     assert plan["epsilon"] == {"server": spent.epsilon, "outsider": spent.epsilon}
     assert 0.99 < spent.epsilon <= 1.0
     rows = (quickstart.folder / "metrics.jsonl").read_text().splitlines()

@@ -192,7 +192,7 @@ def test_without_noise_the_prior_is_that_of_the_devices_offsets(
         b *= min(1.0, norm / np.linalg.norm(b))
         total += np.outer(b, b)
     values, vectors = np.linalg.eigh(total / len(setup.split.train))
-    raised = np.maximum(values, 0.02 * 2.5**2) * 1.5
+    raised = np.maximum(values, 0.25 * 2.5**2) * 2
     expected = (vectors * raised) @ vectors.T
     assert load_prior(folder, 4) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 

@@ -81,8 +81,8 @@ def test_epsilon_is_the_price_of_the_raw_events(adapted) -> None:
     event = GaussianSum(
         Unit.USER,
         Relation.ZERO_OUT,
-        exact["sensitivity_squared"],
-        Fraction(exact["noise_variance_grid"]),
+        exact["stages"][0]["sensitivity_squared"],
+        Fraction(exact["stages"][0]["noise_variance_grid"]),
         exact["spec"]["coordinates"],
     )
     spent = epsilon([event] * exact["spec"]["rounds"], plan["delta"])
@@ -116,7 +116,7 @@ def test_noise_in_the_released_model_is_the_noise_that_is_booked(
     step = load_checkpoint(run.folder / "checkpoints" / "state.bin")["model"]
     noise = step * plan["divisor"] / plan["grid_step"]
     statistic = float((noise**2).sum()) / float(
-        Fraction(plan["exact"]["noise_variance_grid"])
+        Fraction(plan["exact"]["stages"][0]["noise_variance_grid"])
     )
     low, high = stats.chi2.ppf((1e-6, 1 - 1e-6), len(step))
     assert low < statistic < high
