@@ -114,11 +114,11 @@ def read_study_2(
 def worded(offer: Offer, templates: Mapping[str, Template] = TEMPLATES) -> str:
     """The sentence of study 1.
 
-    >>> worded((("1", "0", "0", "1", "0"), ("2", "8", "13")))
-    'The service uses your ratings, location; personalised ads, time 8; discount 13 points.'
+    >>> worded((("1", "0", "0", "1", "0"), ("0", "0", "13")))
+    'The service uses your ratings, location; no ads; discount 13 points.'
     >>> worded(OPT_OUT)
     'The service uses no more of your data; no discount.'
-    """  # noqa: E501
+    """
     if offer == OPT_OUT:
         return templates["opt_out"].fill({})
     level, time, discount = offer[1]
@@ -130,9 +130,9 @@ def worded(offer: Offer, templates: Mapping[str, Template] = TEMPLATES) -> str:
 def worded_2(offer: Offer, templates: Mapping[str, Template] = TEMPLATES_2) -> str:
     """The sentence of study 2.
 
-    >>> worded_2((("1", "1", "0", "0", "1"), ("18",)))
-    'The service uses your ratings, viewing history, data from other companies; search time 18.'
-    """  # noqa: E501
+    >>> worded_2((("1", "1", "0", "0", "0"), ("18",)))
+    'The service uses your ratings, viewing history; search time 18.'
+    """
     if offer == OPT_OUT_2:
         return templates["opt_out"].fill({})
     return templates["use"].fill({"data": _data(offer), "time": offer[1][0]})

@@ -9,6 +9,7 @@ simulation only.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,27 +31,37 @@ OWN, COMMON = "own answers only", "this run"
 PUBLIC, RELEASED = "this run + own answers", "this run + own answers, released prior"
 
 
-def prior_of(setup: Setup, state: ServerState) -> tuple[Float, bool, str]:
-    """The prior of an offset ``[D, D]``, whether it was released, and why (not)."""
-    section = setup.scenario.personal
-    spread = 2.5 if section is None else section.prior
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Prior covariance of an offset ``[D, D]``, whether it was released, and why."""
+
+    covariance: Float
+    released: bool
+    why: str
+
+
+def prior_of(setup: Setup, state: ServerState, section: PersonalSection) -> Prior:
+    """The released prior, or the public one where there is none."""
+    spread = section.prior
     public = isotropic(setup.scenario.model.features, spread)
     if setup.plan.spec.moment is None:
-        return public, False, "no prior was released: the public one is used"
+        return Prior(public, False, "no prior was released: the public one is used")
     if not state.moment.size:
-        return public, False, "too few devices answered: the public prior is used"
+        why = "too few devices answered: the public prior is used"
+        return Prior(public, False, why)
     released = moment.mean(state.moment, setup.plan)
     try:
         found = covariance(
             released, floor=MOMENT_FLOOR * spread**2, inflation=MOMENT_FACTOR
         )
     except InputError as error:
-        return public, False, f"{error}; here the public prior is used"
-    return found, True, "the prior is the released second moment of people's offsets"
+        return Prior(public, False, f"{error}; here the public prior is used")
+    why = "the prior is the released second moment of people's offsets"
+    return Prior(found, True, why)
 
 
 def curve(
-    setup: Setup, state: ServerState, section: PersonalSection
+    setup: Setup, state: ServerState, section: PersonalSection, prior: Prior
 ) -> tuple[dict[str, Any], Sequence[str]]:
     """The entry ``personal`` of ``evaluation.json``, and notes.
 
@@ -61,15 +72,14 @@ def curve(
     model.set(vector)
     answers = from_records(setup.split.heldout, model.features)
     head: Float = model.head.numpy()
-    prior, released, why = prior_of(setup, state)
     public = isotropic(len(head), section.prior)
     models: dict[str, Model] = {
         OWN: own_only(len(head), section.prior),
         COMMON: Shared(head),
         PUBLIC: Personal(head, public),
     }
-    if released:
-        models[RELEASED] = Personal(head, prior)
+    if prior.released:
+        models[RELEASED] = Personal(head, prior.covariance)
     found: dict[tuple[str, int], list[tuple[int, Any]]] = {}
     short = 0
     for draw in range(section.draws):
@@ -85,7 +95,7 @@ def curve(
         name: {str(k): result.cell(found[name, k], groups) for k in section.k}
         for name in models
     }
-    best = RELEASED if released else PUBLIC
+    best = RELEASED if prior.released else PUBLIC
     against_public = {
         str(k): result.gain(found[best, k], found[PUBLIC, k]) for k in section.k
     }
@@ -94,18 +104,18 @@ def curve(
         "draws": section.draws,
         "users": rows[COMMON][str(section.k[0])]["users"],
         "short": short,
-        "released_prior": released,
+        "released_prior": prior.released,
         "best": best,
         "models": rows,
         "gain_over_own": {
             str(k): result.gain(found[best, k], found[OWN, k]) for k in section.k
         },
-        "gain_over_public": against_public if released else None,
+        "gain_over_public": against_public if prior.released else None,
         "gain_over_common": {
             str(k): result.gain(found[best, k], found[COMMON, k]) for k in section.k
         },
     }
-    notes = [f"own answers: {why}"]
+    notes = [f"own answers: {prior.why}"]
     if short:
         notes.append(
             f"own answers: held-out people with no more than {max(section.k)} answers "

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from fedpref import config
-from fedpref.config import Scenario
+from fedpref.config import PersonalSection, Scenario
 from fedpref.core.entropy import Entropy, OsEntropy, SeededEntropy
 from fedpref.core.rows import Cap
 from fedpref.errors import (
@@ -244,9 +244,9 @@ def _finish(
         evaluation |= _federated(setup, trained.state, evaluation["notes"])
     if setup.scenario.personal is not None:
         tell(Progress("evaluation", "own answers"))
-        prior, released, _ = prior_of(setup, trained.state)
-        save_prior(folder.path, prior, released=released)
-        evaluation |= _personal(setup, trained.state, evaluation["notes"])
+        evaluation |= _personal(
+            setup, trained.state, setup.scenario.personal, folder, evaluation["notes"]
+        )
     folder.write_json("evaluation.json", evaluation)
     timing = {
         "setup_s": ready - began,
@@ -271,11 +271,18 @@ def _federated(
     return {"federated": estimate.to_json()}
 
 
-def _personal(setup: Setup, state: ServerState, notes: Sequence[str]) -> dict[str, Any]:
-    """What own answers add to ``evaluation.json``."""
-    assert setup.scenario.personal is not None  # asked for only then
+def _personal(
+    setup: Setup,
+    state: ServerState,
+    section: PersonalSection,
+    folder: RunFolder,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Writes the prior; what own answers add to ``evaluation.json``."""
+    prior = prior_of(setup, state, section)
+    save_prior(folder.path, prior.covariance, released=prior.released)
     try:
-        entry, more = curve(setup, state, setup.scenario.personal)
+        entry, more = curve(setup, state, section, prior)
     except InputError as error:
         return {"personal": None, "notes": [*notes, f"own answers: {error}"]}
     return {"personal": entry, "notes": [*notes, *more]}
