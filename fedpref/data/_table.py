@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,3 +143,20 @@ def _whole(text: str) -> int:
 def flag(row: Row, name: str, why: list[str]) -> bool:
     """0 or 1."""
     return whole(row, name, 0, 1, why) == 1
+
+
+def by_user(path: Path, rows: Iterable[tuple[int, str, T]]) -> dict[str, T]:
+    """What each row ``(line, user, value)`` of a table of people says of its user.
+
+    Raises:
+        RecordError: two rows have one user.
+    """
+    lines: dict[str, int] = {}
+    found, twice = {}, []
+    for line, user, value in rows:
+        if lines.setdefault(user, line) != line:
+            twice.append((line, f"`user_id` is that of line {lines[user]}"))
+        found[user] = value
+    if twice:
+        raise RecordError(str(path), twice)
+    return found

@@ -192,15 +192,7 @@ def _row(
 def _groups(path: Path) -> dict[str, dict[str, str]]:
     """How much a person uses the chatbot, and with which account."""
     rows = _table.read(path, USERS_HEADER, _person)
-    lines: dict[str, int] = {}
-    twice = [
-        (line, f"`user_id` is that of line {lines[user]}")
-        for line, user, _ in rows
-        if lines.setdefault(user, line) != line
-    ]
-    if twice:
-        raise RecordError(str(path), twice)
-    return {user: groups for _, user, groups in rows}
+    return _table.by_user(path, rows)
 
 
 def _person(

@@ -17,7 +17,6 @@ from fedpref.data import _menus, _table
 from fedpref.data._menus import Menu
 from fedpref.data.dataset import Dataset
 from fedpref.data.wording import Template
-from fedpref.errors import RecordError
 
 NAME = "drone-delivery-privacy-choices"
 CHOICES, USERS = "choices.csv.gz", "users.csv.gz"
@@ -136,15 +135,7 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
         RecordError: rows are bad, or two have one id.
     """
     rows = _table.read(path, USERS_HEADER, _person)
-    lines: dict[str, int] = {}
-    twice = [
-        (line, f"`user_id` is that of line {lines[user]}")
-        for line, user, _ in rows
-        if lines.setdefault(user, line) != line
-    ]
-    if twice:
-        raise RecordError(str(path), twice)
-    return {user: groups for _, user, groups in rows}
+    return _table.by_user(path, rows)
 
 
 def _person(
