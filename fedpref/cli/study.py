@@ -214,10 +214,10 @@ def _cell(entry: Mapping[str, Any]) -> str:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    users = found["users"]
+    people = found["people"]
     yield (
-        f"people by seed: learned from {_counts(users['train'])}, predicted "
-        f"{_counts(users['predicted'])}, too few answers {_counts(users['short'])}"
+        f"people by seed: learned from {_counts(people['train'])}, predicted "
+        f"{_counts(people['predicted'])}, too few answers {_counts(people['short'])}"
     )
     for name, by_epsilon in found["released"].items():
         for epsilon, lines in by_epsilon.items():

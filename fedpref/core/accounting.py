@@ -129,7 +129,8 @@ def unreachable(counts: Sequence[tuple[Event, int]]) -> float:
     """Total variation between the releases and those of ideal noise and coins.
 
     A release of Skellam noise has at most ``MOST_SHARES`` shares, each by a sampler
-    with an error of its own; its secret coins may be off by 2**-64 together.
+    with an error of its own. Secret coins may be off by 2**-64 a release together, and
+    so may what a cohort's size gives away of them.
     """
     missing = 0.0
     for event, count in counts:
@@ -137,7 +138,7 @@ def unreachable(counts: Sequence[tuple[Event, int]]) -> float:
             missing += count * MOST_SHARES * sampler_error(event.coordinates)
         elif not isinstance(event, RandomisedResponse | NonPrivate):
             missing += count * tail_mass(event.coordinates)
-        if isinstance(event, PoissonSkellamSum):
+        if isinstance(event, PoissonGaussianSum | PoissonSkellamSum):
             missing += count * 2.0**-64
     return missing
 

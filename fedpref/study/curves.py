@@ -112,7 +112,8 @@ def curve(
     tell(f"{dataset.name}: intervals")
     return {
         "set": dataset.name,
-        "users": people,
+        "users": sum(counts[0] for counts in people.values()),
+        "people": people,
         "k": list(ks),
         "seeds": ask.seeds,
         "draws": _draws(ask, settings),

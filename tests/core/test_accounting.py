@@ -160,6 +160,12 @@ def test_the_tail_of_every_event_reaches_the_total(monkeypatch, request) -> None
     assert epsilon([sampled(0.01, 5.0, 10**6)] * 3, 1e-5).epsilon == inf
 
 
+def test_secret_coins_are_taken_off_whoever_adds_the_noise() -> None:
+    """The same sum without coins has the noise's own error alone."""
+    coins = accounting.unreachable([(sampled(0.01, 5.0), 3)])
+    assert coins - accounting.unreachable([(gaussian(5.0), 3)]) == 3 * 2.0**-64
+
+
 @pytest.mark.parametrize("start", [0.01, 1.0, 50.0])
 def test_calibration_never_ends_above_the_target(start) -> None:
     """A price without noise of its own, so that the last digits count."""

@@ -127,9 +127,12 @@ def test_what_was_released_at_what_price_is_said(found) -> None:
 
 
 def test_people_with_too_few_answers_are_counted_and_said(found) -> None:
-    assert any(found["users"]["short"])
+    assert any(found["people"]["short"])
+    assert [sum(counts) for counts in zip(*found["people"].values(), strict=True)] == [
+        found["users"]
+    ] * found["seeds"]
     said = " ".join(found["notes"])
-    assert f"{found['users']['short'][0]} of " in said
+    assert f"{found['people']['short'][0]} of " in said
     assert "made up" in said
     assert found["dropped"] == {"made-up losses": 3}
 
@@ -157,8 +160,8 @@ def test_seeds_hold_out_other_people_by_the_rule_and_nobody_is_on_both_sides() -
 def test_another_folder_is_predicted_from_everybody_of_the_first() -> None:
     other = _dataset(people=30, prefix="v")
     found = curve(_dataset(), Ask(models=("own",), seeds=1), test=other)
-    assert found["users"]["train"] == [80]
-    assert found["users"]["predicted"][0] + found["users"]["short"][0] == 30
+    assert found["people"]["train"] == [80]
+    assert found["people"]["predicted"][0] + found["people"]["short"][0] == 30
     assert any("second" in note for note in found["notes"])
     with pytest.raises(InputError, match="80 people are in the training folder too"):
         curve(_dataset(), Ask(models=("own",), seeds=1), test=_dataset())
