@@ -1,7 +1,7 @@
 """python tests/benchmarks/arguments.py FOLDER [--seeds 3] [--epsilon 2] [--runs FILE]
 
 Does the adapter earn its place on real text? LoRA and a head of 128 directions against
-heads of 128, 256 and all 384 directions, each under the same total epsilon, on the
+heads of 128, 256 and all 381 directions, each under the same total epsilon, on the
 held-out people of one split. Every run is seeded and its released model is measured.
 Finished runs are kept in FILE, so the table can be made in several goes.
 """
@@ -26,7 +26,7 @@ from fedpref.transport import in_process
 
 SCENARIO = Path(__file__).parents[2] / "simulations" / "arguments.toml"
 ADAPTER = "LoRA + head, 128 directions"
-HEADS = {f"head, {size} directions": size for size in (128, 256, 384)}
+HEADS = {f"head, {size} directions": size for size in (128, 256, 381)}
 LONGER = "the longer argument wins"
 
 
