@@ -26,7 +26,7 @@ MODELS_argument-convincingness-prefs := $(WIDE)
 FROM_electricity := wheel
 FROM_swissmetro := wheel
 
-.PHONY: demo test lint suite study setup clean
+.PHONY: demo test lint suite processes study setup clean
 
 demo: setup
 	@$(BIN)/fedpref simulate simulations/quickstart.toml
@@ -41,7 +41,12 @@ lint: setup
 
 # Two processes of one thread each: threads that wait for one another burn the cores.
 suite: setup
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 --dist loadscope -m "not processes"
+
+# Takes minutes: a round among Flower's own processes.
+processes: setup
+	$(BIN)/python -m pytest -m processes
 
 # Two sets at a time with one thread each; the embeddings of a catalogue are kept.
 study: setup

@@ -4,9 +4,6 @@ Flower ships this file from the server to the devices, so it must not matter wha
 says: records, keys and limits live behind the endpoint that the device itself names.
 """
 
-from flwr.clientapp import ClientApp
+from fedpref.transport.flower.courier import courier_app
 
-from fedpref.transport.flower.courier import deliver
-
-app = ClientApp()
-app.train("round")(deliver)
+app = courier_app()

@@ -7,8 +7,9 @@ to do. Unit, noise, clip, target and rounds have no default.
 
 import json
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from fedpref.cohorts import exact
 from fedpref.core.currencies import Currency
 from fedpref.core.types import Adversary, Noise, Objective, Participation, Unit
 from fedpref.errors import InputError, ObjectiveError, ScenarioError
-from fedpref.rounds.optimisers import Optimiser, adam, sgd
+from fedpref.rounds.optimisers import Optimiser, adam, dp_adamw, sgd
 from fedpref.stages import Moment
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -133,28 +134,41 @@ class SecaggSection(_Section):
     word_bits: Literal[16, 24] = 24
 
 
+_OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "dp_adamw": dp_adamw,
+}
+
+
 class ServerSection(_Section):
     """``[server]``: how released sums move the model."""
 
-    optimiser: Literal["sgd", "adam"] = "sgd"
+    optimiser: Literal["sgd", "adam", "dp_adamw"] = "sgd"
     lr: Positive = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
+    floor: Positive | None = None
+    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     average_last: Share = 0.5
 
+    @property
+    def _given(self) -> dict[str, float]:
+        names = ("momentum", "beta1", "beta2", "floor", "decay")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     @model_validator(mode="after")
-    def _momentum_belongs_to_sgd(self) -> "ServerSection":
-        foreign = ["beta1", "beta2"] if self.optimiser == "sgd" else ["momentum"]
-        if wrong := [key for key in foreign if getattr(self, key) is not None]:
+    def _settings_belong_to_the_optimiser(self) -> "ServerSection":
+        known = signature(_OPTIMISERS[self.optimiser]).parameters
+        if wrong := [name for name in self._given if name not in known]:
             raise ValueError(f"{', '.join(wrong)} does not belong to {self.optimiser}")
         return self
 
     def build(self) -> Optimiser:
         """The optimiser as a pair of functions."""
-        given = {"momentum": self.momentum, "beta1": self.beta1, "beta2": self.beta2}
-        known = {key: value for key, value in given.items() if value is not None}
-        return (sgd if self.optimiser == "sgd" else adam)(lr=self.lr, **known)
+        return _OPTIMISERS[self.optimiser](lr=self.lr, **self._given)
 
 
 Baseline = Literal[
@@ -290,7 +304,10 @@ class Scenario(_Section):
         from fedpref import objectives
 
         hyper = self.objective.model_extra or {}
-        return objectives.load(self.objective.name, hyper, unit=self.privacy.unit)
+        private = self.privacy.noise is not Noise.NONE
+        return objectives.load(
+            self.objective.name, hyper, unit=self.privacy.unit, private=private
+        )
 
     def to_toml(self) -> str:
         """The resolved scenario, complete, as TOML that reads back to the same."""
@@ -314,7 +331,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"scenario {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ScenarioError(str(path), ["not TOML: nested too deeply"]) from None
+    except ValueError as error:  # TOML's and UTF-8's own, and numbers without end
         raise ScenarioError(str(path), [f"not TOML: {error}"]) from error
     keys = [_override(raw, override) for override in overrides]
     _drop_target(raw, keys)
@@ -376,7 +395,7 @@ def _override(raw: dict[str, Any], override: str) -> str:
         raise InputError(f"--set {override}: must be section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     target = raw
     for part in parts[:-1]:

@@ -152,3 +152,15 @@ class Stage:
     def share_variance(self) -> int:
         """Variance of one device's share of noise, in squared grid steps."""
         return 0 if self.scale is None else self.scale.share_variance
+
+    def noise_variance(self, survivors: int) -> float:
+        """Variance of the noise that is in one coordinate of a sum, in model units.
+
+        Devices add a share each, so with more of them than the least there is more of
+        it; an aggregator adds the least.
+
+        Args:
+            survivors: How many devices are in the sum.
+        """
+        added = survivors * self.share_variance if self.scale else 0
+        return float(added or self.noise_variance_grid) * self.grid.step**2

@@ -14,8 +14,11 @@ from hypothesis import settings
 from fedpref.core.types import Record
 from fedpref.data import assets
 from fedpref.errors import FedprefError
-from fedpref.models.adapters import Adapter
+from fedpref.models.adapters import Adapter, AnyAdapter
 from fedpref.models.bases import Base, base_from
+from fedpref.models.pblora import PBLoRA
+from fedpref.models.policy import PolicyModel
+from fedpref.models.repcali import RepCali
 from fedpref.models.reward import RewardModel, public_features
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +53,12 @@ def root() -> Path:
 
 
 WORDS = [f"w{i}" for i in range(60)]
-TARGETS = {"bert": ("query", "value"), "llama": ("q_proj", "v_proj", "down_proj")}
+ROTARY = ("q_proj", "v_proj", "down_proj")
+TARGETS = {
+    "bert": ("query", "value"),
+    "gpt2": ("c_attn", "c_fc"),
+    **dict.fromkeys(("llama", "qwen2", "qwen3"), ROTARY),
+}
 
 
 def _tokenizer():
@@ -65,32 +73,75 @@ def _tokenizer():
     )
 
 
-def _backbone(family: str):
-    from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
+def _backbone(family: str, *, policy: bool = False):
+    import transformers
 
     common = {
         "vocab_size": 64,
         "hidden_size": 32,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
-        "intermediate_size": 48,
         "max_position_embeddings": 40,
         "initializer_range": 0.2,
         "pad_token_id": 0,
     }
+    own = {
+        "bert": {"intermediate_size": 48},
+        "gpt2": {"n_inner": 48, "bos_token_id": None, "eos_token_id": None},
+        "qwen3": {"head_dim": 8},
+    }
+    rotary = {"num_key_value_heads": 2, "intermediate_size": 48}
+    stem = {"bert": "Bert", "gpt2": "GPT2"}.get(family, family.capitalize())
+    config = getattr(transformers, f"{stem}Config")
+    settings = common | ({} if stem in ("Bert", "GPT2") else rotary)
+    kind = "Model"
+    if policy:
+        kind = "LMHeadModel" if family == "gpt2" else "ForCausalLM"
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        if family == "bert":
-            return BertModel(BertConfig(**common))
-        return LlamaModel(LlamaConfig(num_key_value_heads=2, **common))
+        made = config(**settings | own.get(family, {}))
+        return getattr(transformers, f"{stem}{kind}")(made)
+
+
+def _adapter(family: str, name: str | None) -> AnyAdapter | None:
+    """Adapters by name, on the last two layers where there is a choice."""
+    where = {"targets": TARGETS[family], "layers": "last:2", "scale": 0.5, "seed": 3}
+    both = where | {"objectives": 2, "shared": 2, "preferred": 3}
+    made: dict[str, AnyAdapter] = {
+        "lora": Adapter(4, **where),
+        "rslora": Adapter(4, **where, rslora=True),
+        "ffa": Adapter(4, **where, freeze_a=True),
+        "pblora": PBLoRA(**both),
+        "pblora_all": PBLoRA(**both, train="all"),
+        "output": RepCali("output", scale=0.5, strength=0.7),
+        "residual": RepCali("residual", 2, scale=0.5),
+        "head": RepCali("head", scale=0.5),
+        "bare": RepCali("output", scale=0.5, restore=False),
+    }
+    return made[name] if name else None
+
+
+ADAPTERS = (
+    *("lora", "rslora", "ffa", "pblora", "pblora_all"),
+    *("output", "residual", "head", "bare"),
+)
+
+
+@pytest.fixture(scope="session")
+def adapter_of() -> Callable[[str, str | None], AnyAdapter | None]:
+    """``adapter_of(family, name)``: settings by name, one of ``ADAPTERS``."""
+    return _adapter
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., Base]:
-    """``tiny("bert" | "llama", dtype)``: a fresh encoder with the same weights."""
+    """``tiny(family, dtype, policy=False)``: a fresh base with the same weights."""
 
-    def build(family: str, dtype: torch.dtype = torch.float64) -> Base:
-        return base_from(_backbone(family), _tokenizer(), name="tiny", dtype=dtype)
+    def build(
+        family: str, dtype: torch.dtype = torch.float64, *, policy: bool = False
+    ) -> Base:
+        backbone = _backbone(family, policy=policy)
+        return base_from(backbone, _tokenizer(), name="tiny", dtype=dtype)
 
     return build
 
@@ -109,34 +160,57 @@ def build(tiny, catalogue) -> Callable[..., RewardModel]:
     def make(family="bert", dtype=torch.float64, *, adapter="usual", moved=True):
         base = tiny(family, dtype)
         if adapter == "usual":
-            adapter = Adapter(4, TARGETS[family], "last:2", scale=0.5, seed=3)
+            adapter = "lora"
+        if isinstance(adapter, str):
+            adapter = _adapter(family, adapter)
         model = RewardModel(base, public_features(base, catalogue, 6), adapter)
-        if moved:
-            draw = np.random.default_rng(2)
-            shift = 0.1 * draw.standard_normal(model.layout.size)
-            model.set(shift / model.layout.scales)
-        return model
+        return _moved(model) if moved else model
 
     return make
 
 
 @pytest.fixture(scope="session")
-def people(catalogue) -> Callable[..., list[Record]]:
-    """``people(seed, users=5, options=(2, 3, 4))``: records in shuffled user order."""
+def build_policy(tiny) -> Callable[..., PolicyModel]:
+    """``build_policy(family, dtype, adapter=..., moved=True)``: a policy, off zero."""
 
-    def make(seed=0, *, users=5, each=3, options=(2, 3, 4)) -> list[Record]:
+    def make(family="llama", dtype=torch.float64, *, adapter="lora", moved=True):
+        base = tiny(family, dtype, policy=True)
+        model = PolicyModel(base, _adapter(family, adapter))
+        return _moved(model) if moved else model
+
+    return make
+
+
+def _moved(model):
+    draw = np.random.default_rng(2)
+    model.set(0.1 * draw.standard_normal(model.layout.size) / model.layout.scales)
+    return model
+
+
+@pytest.fixture(scope="session")
+def people(catalogue) -> Callable[..., list[Record]]:
+    """``people(seed, users=5, options=(2, 3, 4))``: records in shuffled user order.
+
+    ``prompts``: each with a prompt; ``thumbs``: labels on one option, not choices.
+    """
+
+    def make(
+        seed=0, *, users=5, each=3, options=(2, 3, 4), prompts=False, thumbs=False
+    ) -> list[Record]:
         draw = np.random.default_rng(seed)
         owners = draw.permutation(np.repeat(np.arange(users), each))
         records = []
         for owner in owners:
-            count = int(draw.choice(options))
+            count = 1 if thumbs else int(draw.choice(options))
             texts = tuple(str(t) for t in draw.choice(catalogue, count, replace=False))
             records.append(
                 Record(
                     f"user {owner}",
-                    "",
+                    str(draw.choice(catalogue)) if prompts else "",
                     texts,
-                    choice=int(draw.integers(count)),
+                    choice=None if thumbs else int(draw.integers(count)),
+                    label=bool(draw.integers(2)) if thumbs else None,
+                    labels={"a": len(records) % count, "b": len(records) // 2 % count},
                     weight=float(draw.choice([1.0, 1.0, 0.5])),
                 )
             )

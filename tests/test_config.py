@@ -103,6 +103,8 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
         ("objective.beta=1", "objective.beta: unknown; known are margin"),
         ("objective.margin=wide", "must be a float"),
         ("server.beta1=0.9", "beta1 does not belong to sgd"),
+        ("server.floor=0.1", "floor does not belong to sgd"),
+        ("server.decay=inf", "server.decay = inf"),
         ("server.momentum=1.0", "server.momentum = 1.0"),
         ("evaluate.baselines=['best']", "evaluate.baselines.0 = 'best'"),
         ("model.base=gpt9", "model.base = 'gpt9'"),

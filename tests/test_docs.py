@@ -313,7 +313,8 @@ def test_every_file_of_a_run_is_documented(api_page) -> None:
         for path in api_page.run.rglob("*")
         if path.is_file()
     }
-    with_adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    names = ("adapter_config.json", "adapter_model.safetensors", "adapter.safetensors")
+    with_adapter = {f"adapter/{name}" for name in names}
     with_personal = {"prior.safetensors"}
     assert names_in("Run folder") == files | with_adapter | with_personal
 

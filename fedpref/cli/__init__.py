@@ -6,8 +6,18 @@ from typing import Annotated
 import typer
 
 from fedpref import __version__
-from fedpref.cli import bench, budget, data, doctor, runs, simulate, study
+from fedpref.cli import (
+    bench,
+    budget,
+    data,
+    doctor,
+    objectives,
+    runs,
+    simulate,
+    study,
+)
 from fedpref.errors import FedprefError
+from fedpref.faults import told
 
 app = typer.Typer(
     name="fedpref",
@@ -27,6 +37,7 @@ app.add_typer(budget.app, name="budget")
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command()(doctor.doctor)
+app.command()(objectives.objectives)
 
 
 def _version(wanted: bool) -> None:
@@ -55,3 +66,8 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("fedpref: stopped", err=True)
         sys.exit(130)
+    except Exception as error:  # its own words may be a person's
+        typer.echo(
+            f"fedpref: a fault of ours: {told(error)}; please report it", err=True
+        )
+        sys.exit(FedprefError.exit_code)

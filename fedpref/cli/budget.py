@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fedpref.core.book import Book
     from fedpref.core.rows import Row
 
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError)
+
 app = typer.Typer(
     help="Plan, read, check and export what may be learned about people.",
     no_args_is_help=True,
@@ -261,7 +263,7 @@ def close(
 def _run_name(run: Path) -> str:
     try:
         return str(json.loads((run / "plan.json").read_text())["run_id"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{run}: no plan.json that names a run") from error
 
 
@@ -308,7 +310,7 @@ def _ledger_of(run: Path) -> Path:
         return own
     try:
         stored = Path(json.loads((run / "plan.json").read_text())["ledger_file"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"{run}: neither a ledger.db nor a plan.json that names one; give the "
             "ledger itself"

@@ -176,7 +176,7 @@ def _inputs(file: Path) -> tuple[list[str], tuple[Record, ...]]:
 def _text(line: str) -> str | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(row, dict) and list(row) == ["text"] and isinstance(row["text"], str):
         return row["text"]

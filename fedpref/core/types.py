@@ -85,12 +85,17 @@ class Objective:
     """A loss over records with its hyper-parameters bound.
 
     ``loss`` takes the reserved arguments named in ``needs`` as keywords and returns one
-    number a record (``fedpref.objectives`` lists the names and shapes).
+    number a record (``fedpref.objectives`` lists the names and shapes). ``hyper`` holds
+    all its hyper-parameters. One that needs ``previous`` has a ``statistic``: of the
+    reserved arguments in its signature, one bounded number a record, already times
+    ``hyper["statistic_scale"]``; a unit's is the weighted mean over its records.
     """
 
     name: str
     loss: Callable[..., Any]
     needs: frozenset[str]
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    statistic: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

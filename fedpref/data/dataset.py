@@ -42,6 +42,7 @@ class Dataset:
         ratings: the ratings that ``records`` were made from, where people rated; ``()``
             where they chose.
         dropped: how many answers were not used, by reason.
+        lines: the line of each record, where they come from a person's own file.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     people: Rows = field(default_factory=dict)
     ratings: tuple[Rating, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
 
     def with_notes(self, *notes: str) -> "Dataset":
         """The same data with more notes; empty ones are left out."""

@@ -44,7 +44,12 @@ def read_records(path: Path) -> tuple[Record, ...]:
         RecordError: some lines are bad; it lists all of them.
         InputError: the file cannot be read, or holds no record.
     """
-    records: list[Record] = []
+    return tuple(record for _, record in read_numbered(path))
+
+
+def read_numbered(path: Path) -> tuple[tuple[int, Record], ...]:
+    """As :func:`read_records`, each record with the number of its line."""
+    records: list[tuple[int, Record]] = []
     problems: list[tuple[int, str]] = []
     lines_by_id: dict[str, int] = {}
     for number, line in _lines(path):
@@ -57,7 +62,7 @@ def read_records(path: Path) -> tuple[Record, ...]:
         if why:
             problems.append((number, _joined(why)))
         elif record is not None:
-            records.append(record)
+            records.append((number, record))
     if problems:
         raise RecordError(str(path), problems)
     if not records:

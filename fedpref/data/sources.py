@@ -127,7 +127,8 @@ def _files(survey: Survey, folder: Path | None) -> Path:
 
 def _own_file(source: str, start: Path, catalogue: str | None) -> Dataset:
     path = start / source
-    records = formats.read_records(path)
+    numbered = formats.read_numbered(path)
+    records = tuple(record for _, record in numbered)
     texts, note = _public_texts(catalogue, records, start)
     if len(texts) < 2:
         raise InputError(
@@ -136,6 +137,7 @@ def _own_file(source: str, start: Path, catalogue: str | None) -> Dataset:
         )
     public = catalogue == "public"
     data = Dataset(path.stem, records, texts, {}, (note,), public)
+    data = dataclasses.replace(data, lines=tuple(line for line, _ in numbered))
     return data.with_notes(_menus.repeats(records))
 
 
@@ -149,6 +151,10 @@ def _capped(data: Dataset, cap: int) -> Dataset:
     else:
         records, dropped = partition.cap(data.records, cap), dict(data.dropped)
         gone = len(data.records) - len(records)
+        kept_ones = set(map(id, records))
+        at = zip(data.records, data.lines, strict=False)  # most sets have no lines
+        lines = tuple(line for record, line in at if id(record) in kept_ones)
+        data = dataclasses.replace(data, lines=lines)
     if gone:
         dropped[CAPPED.format(cap=cap)] = gone
     return dataclasses.replace(data, records=records, dropped=dropped)

@@ -1,53 +1,48 @@
-"""Frozen encoders, split at a depth.
+"""Frozen encoders and decoders, split at a depth.
 
-Guarantees: the encoder is loaded from a local folder (no network), in evaluation mode
-and with no trainable parameter; running ``lower`` and then ``upper`` gives what the
-encoder's own forward gives, at any depth; padding changes a row by rounding only.
+Guarantees: the base is loaded from a local folder (no network), in evaluation mode and
+with no trainable parameter; running ``lower`` and then ``upper`` gives what the base's
+own forward gives, at any depth; padding changes a row by rounding only. Where gradient
+checkpointing is switched on in the base, ``upper`` keeps a layer's input alone and
+computes the layer again on the way back: the same numbers for less memory.
 
 Does not: train, tokenise anything longer than ``max_tokens`` (the rest is cut off), or
-support an architecture without a rule below. A new one is one more ``Family``.
+support an architecture without a rule in ``families``.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fedpref.errors import InputError, SetupError
+from fedpref.models.families import FAMILIES, Family
+from fedpref.models.padding import pad
 
 MAX_TOKENS = 512
 
-
-@dataclass(frozen=True)
-class Family:
-    """How one architecture is taken apart.
-
-    ``embed(backbone, ids)`` gives the hidden states below the first layer,
-    ``context(backbone, hidden, mask)`` the keyword arguments of every layer, and
-    ``finish(backbone, hidden)`` what follows the last one.
-    """
-
-    layers: Callable[[Any], nn.ModuleList]
-    layers_pattern: str
-    embed: Callable[[Any, Tensor], Tensor]
-    context: Callable[[Any, Tensor, Tensor], Mapping[str, Any]]
-    finish: Callable[[Any, Tensor], Tensor]
+Around = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Base:
-    """A frozen encoder with its tokenizer."""
+    """A frozen encoder or decoder with its tokenizer.
+
+    ``unembed`` maps hidden states to the logits of tokens; None where it is not there.
+    """
 
     name: str
     backbone: Any
     tokenizer: Any
     family: Family
     max_tokens: int
+    unembed: Any = None
 
     @property
     def depth(self) -> int:
@@ -64,16 +59,27 @@ class Base:
         """Element type of the weights, and so of the hidden states."""
         return next(iter(self.backbone.parameters())).dtype  # type: ignore[no-any-return]
 
+    @property
+    def checkpointing(self) -> bool:
+        """Whether gradient checkpointing is switched on in the layers."""
+        layers = self.family.layers(self.backbone)
+        return any(getattr(layer, "gradient_checkpointing", False) for layer in layers)
+
 
 def load_base(
-    folder: Path, *, name: str | None = None, dtype: torch.dtype = torch.float32
+    folder: Path,
+    *,
+    name: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    policy: bool = False,
 ) -> Base:
-    """Load the encoder and tokenizer that lie in ``folder``.
+    """Load the base and tokenizer that lie in ``folder``.
 
     Args:
         folder: in the layout of ``save_pretrained`` (config, weights, tokenizer).
         name: what saved models call it; the folder's name by default.
         dtype: float32, or float64 in tests.
+        policy: with the map from hidden states to tokens, which a policy needs.
 
     Raises:
         SetupError: the folder is not there or cannot be read as a model.
@@ -83,11 +89,12 @@ def load_base(
         raise SetupError(
             f"base = {folder}: no config.json there; fetch the model first"
         )
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+    kind = AutoModelForCausalLM if policy else AutoModel
     try:
         with _no_progress_bar():
-            backbone = AutoModel.from_pretrained(
+            backbone = kind.from_pretrained(
                 str(folder), local_files_only=True, attn_implementation="sdpa"
             )
             tokenizer = AutoTokenizer.from_pretrained(
@@ -99,13 +106,23 @@ def load_base(
 
 
 def base_from(
-    backbone: Any, tokenizer: Any, *, name: str, dtype: torch.dtype = torch.float32
+    model: Any, tokenizer: Any, *, name: str, dtype: torch.dtype = torch.float32
 ) -> Base:
-    """Freeze ``backbone`` (in place) and pair it with its tokenizer and its rule.
+    """Freeze ``model`` (in place) and pair it with its tokenizer and its rule.
+
+    Args:
+        model: a backbone, or a causal language model: a backbone below a map to tokens.
+        tokenizer: belongs to it.
+        name: what saved models call it.
+        dtype: of its weights from now on.
 
     Raises:
         InputError: the architecture has no rule; the message names those that have.
     """
+    unembed = None
+    if type(model).__name__ not in FAMILIES and hasattr(model, "base_model"):
+        unembed = model.get_output_embeddings()
+    backbone = model if unembed is None else model.base_model
     family = FAMILIES.get(type(backbone).__name__)
     if family is None:
         known = ", ".join(sorted(FAMILIES))
@@ -113,17 +130,23 @@ def base_from(
             f"base = {name}: architecture {type(backbone).__name__} has no rule; "
             f"supported: {known}"
         )
-    backbone.to(dtype).eval().requires_grad_(False)
+    model.to(dtype).eval().requires_grad_(False)
     backbone.name_or_path = name  # peft writes it into saved adapters: no local path
-    positions = int(backbone.config.max_position_embeddings)
-    return Base(name, backbone, tokenizer, family, min(MAX_TOKENS, positions))
+    longest = min(MAX_TOKENS, int(backbone.config.max_position_embeddings))
+    if "sliding_attention" in (getattr(backbone.config, "layer_types", None) or ()):
+        window = int(backbone.config.sliding_window)
+        if window < longest:
+            raise InputError(
+                f"base = {name}: sliding window = {window}, must be >= {longest} or "
+                "absent; take a base whose layers attend to the whole text"
+            )
+    return Base(name, backbone, tokenizer, family, longest, unembed)
 
 
 def twin(base: Base) -> Base:
-    """The same encoder in new modules that share every weight, free to be adapted."""
+    """The same base in new modules that share every weight, free to be adapted."""
     shared = {id(p): p for p in base.backbone.parameters()}
-    backbone = copy.deepcopy(base.backbone, shared)
-    return Base(base.name, backbone, base.tokenizer, base.family, base.max_tokens)
+    return replace(base, backbone=copy.deepcopy(base.backbone, shared))
 
 
 def tokenize(base: Base, texts: Sequence[str]) -> list[list[int]]:
@@ -154,94 +177,47 @@ def lower(base: Base, ids: Sequence[Sequence[int]], depth: int) -> list[Tensor]:
     return [hidden[i, : len(row)].clone() for i, row in enumerate(ids)]
 
 
-def upper(base: Base, hidden: Tensor, mask: Tensor, depth: int) -> Tensor:
-    """From the hidden states below layer ``depth`` to the encoder's output.
+def upper(
+    base: Base,
+    hidden: Tensor,
+    mask: Tensor,
+    depth: int,
+    around: Around = nullcontext,
+) -> Tensor:
+    """From the hidden states below layer ``depth`` to the base's output.
 
     Args:
+        base: the base, or an adapted twin of it.
         hidden: ``[rows, tokens, hidden]``, padded on the right.
         mask: ``[rows, tokens]``, True at real tokens.
         depth: how many layers ``hidden`` has already been through.
+        around: entered around each layer, also when it is computed again.
     """
-    hidden = _through(base, hidden, mask, slice(depth, None))
+    hidden = _through(base, hidden, mask, slice(depth, None), around)
     return base.family.finish(base.backbone, hidden)
 
 
-def pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over real tokens, ``[rows, hidden]``."""
-    weights = mask[..., None].to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1)
+def pool(base: Base, hidden: Tensor, mask: Tensor) -> Tensor:
+    """The one vector a row that a reward head reads, ``[rows, hidden]``."""
+    return base.family.pool(hidden, mask)
 
 
-def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack rows of different length; the mask is True where a row has a token."""
-    lengths = torch.tensor([len(row) for row in rows])
-    mask = torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
-    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True), mask
-
-
-def batches(lengths: Sequence[int], tokens: int = 16384) -> Iterator[list[int]]:
-    """Positions of rows of similar length, at most ``tokens`` padded tokens a batch.
-
-    >>> list(batches([5, 1, 4, 1], tokens=10))
-    [[1, 3], [2, 0]]
-    """
-    batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[position] > tokens:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
-
-
-def _through(base: Base, hidden: Tensor, mask: Tensor, which: slice) -> Tensor:
+def _through(
+    base: Base, hidden: Tensor, mask: Tensor, which: slice, around: Around = nullcontext
+) -> Tensor:
     context = base.family.context(base.backbone, hidden, mask)
+    again = base.checkpointing and torch.is_grad_enabled()
     for layer in list(base.family.layers(base.backbone))[which]:
-        hidden = layer(hidden, **context)
+
+        def step(states: Tensor, layer: nn.Module = layer) -> Tensor:
+            with around():
+                out: Tensor = layer(states, **context)
+            return out
+
+        hidden = (
+            checkpoint(step, hidden, use_reentrant=False) if again else step(hidden)
+        )
     return hidden
-
-
-def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """Zero where attention is allowed, the lowest finite number elsewhere."""
-    bias = torch.zeros(allowed.shape, dtype=dtype)
-    return bias.masked_fill(~allowed, torch.finfo(dtype).min)
-
-
-def _bert_context(_: Any, hidden: Tensor, mask: Tensor) -> Mapping[str, Any]:
-    return {"attention_mask": _additive(mask[:, None, None, :], hidden.dtype)}
-
-
-def _llama_context(backbone: Any, hidden: Tensor, mask: Tensor) -> Mapping[str, Any]:
-    # Padding is on the right, so a real token never attends to it under the causal
-    # mask, positions count from 0 in every row, and no row of the mask is empty.
-    length = hidden.shape[1]
-    positions = torch.arange(length)[None, :]
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    allowed = causal[None, None] & mask[:, None, None, :]
-    return {
-        "attention_mask": _additive(allowed, hidden.dtype),
-        "position_ids": positions,
-        "position_embeddings": backbone.rotary_emb(hidden, positions),
-    }
-
-
-FAMILIES: Mapping[str, Family] = {
-    "BertModel": Family(
-        layers=lambda backbone: backbone.encoder.layer,
-        layers_pattern="layer",
-        embed=lambda backbone, ids: backbone.embeddings(input_ids=ids),
-        context=_bert_context,
-        finish=lambda _, hidden: hidden,
-    ),
-    "LlamaModel": Family(
-        layers=lambda backbone: backbone.layers,
-        layers_pattern="layers",
-        embed=lambda backbone, ids: backbone.embed_tokens(ids),
-        context=_llama_context,
-        finish=lambda backbone, hidden: backbone.norm(hidden),
-    ),
-}
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The gradient of each privacy unit's loss: one forward and one backward for all.
 
-A unit's loss reads the model only through scores, so its gradient is ``c J``: ``J``
-holds the gradient of each distinct text's score, ``c`` the unit's coefficients.
+A unit's loss reads the model only through values of items (scores of texts, or
+log-probabilities of responses), so its gradient is ``c J``: ``J`` holds the gradient of
+each distinct item's value, ``c`` the unit's coefficients.
 
 Guarantees: row i is the gradient of unit i's loss and depends on the records of unit i
 alone; a unit that cannot be computed (NaN, overflow) is a NaN row and changes no other
@@ -11,34 +12,37 @@ Does not: bound anything; ``core.clip`` does, next. It does not hide how long a 
 texts are from whoever can time the device.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
 import torch
 
-from fedpref.core.types import Float, Objective, Record, Unit
-from fedpref.errors import FedprefError, InputError
-from fedpref.models.folding import (
-    Mask,
+from fedpref.core.types import Block, Float, Layout, Objective, Record, Unit
+from fedpref.models.folding import NOTHING, Folding, Given, Mask, fold
+from fedpref.models.jacobians import Jacobian, SharedJacobian, jacobian, own_jacobian
+from fedpref.models.losses import (
+    ABSENT,
+    asks,
     check_objective,
-    fold,
+    coefficients,
     record_losses,
-    score_coefficients,
+    unit_statistics,
 )
-from fedpref.models.reward import HEAD, RewardModel
-from fedpref.models.tape import complete, recording
+from fedpref.models.trained import Trained
 
-Jacobian = Callable[[Sequence[str]], tuple[Float, Float]]
+__all__ = [
+    "STATISTIC",
+    "Engine",
+    "Given",
+    "SharedJacobian",
+    "contribution",
+    "jacobian",
+    "own_jacobian",
+    "unit_gradients",
+]
 
-PROBES = (
-    "A plan with a fixed price.",
-    "A plan whose price changes with the season and with the time of the day.",
-    "No plan.",
-    "A contract for one year with a company that people know, and a fixed price.",
-    "A short contract.",
-)
-TOLERANCE = 1e-4
+STATISTIC = "statistic"
 
 
 class Engine(StrEnum):
@@ -48,176 +52,98 @@ class Engine(StrEnum):
     LOOP = "loop"  # a forward and a backward a unit: slower, least memory, the oracle
 
 
+def contribution(model: Trained, objective: Objective) -> Layout:
+    """Layout of a unit's row: the model's blocks, and the statistic of a lagged one."""
+    if objective.statistic is None:
+        return model.layout
+    return Layout((*model.layout.blocks, Block(STATISTIC, (1,))))
+
+
 def unit_gradients(
-    model: RewardModel,
+    model: Trained,
     objective: Objective,
     records: Sequence[Record],
     *,
     unit: Unit,
     engine: Engine = Engine.ONE_PASS,
     jacobian: Jacobian | None = None,
+    given: Given = NOTHING,
 ) -> Float:
-    """Gradient of every unit's loss at the model's current vector, ``[units, size]``.
+    """Every unit's row: the gradient of its loss at the model's current vector.
 
     Args:
-        model: the reward model.
-        objective: summed over a unit's records, each times its weight.
+        model: a reward model or a policy.
+        objective: summed over a unit's records, each times its weight. One with a
+            statistic adds the unit's as the last coordinate.
         records: any number; none gives ``[0, size]`` without touching the model.
         unit: USER or RECORD; rows are in order of first appearance.
         engine: how, not what.
         jacobian: where the rows of J come from; by default this call's own pass. A
             :class:`SharedJacobian` serves many clients of one simulation.
-
-    Raises:
-        ObjectiveError: the objective cannot be used with a reward model at this unit.
-    """
-    check_objective(objective, unit)
-    if not records:
-        return np.zeros((0, model.layout.size))
-    if engine is Engine.LOOP:
-        return _loop(model, objective, records, unit)
-    folding = fold(records, unit)
-    scores, rows = (jacobian or own_jacobian(model))(folding.texts)
-    coefficients = score_coefficients(objective, folding, scores)
-    return _combine(coefficients, rows, folding.touched)
-
-
-def jacobian(model: RewardModel, texts: Sequence[str]) -> tuple[Float, Float]:
-    """Scores ``[T]`` and their gradients with respect to the vector, ``[T, size]``.
-
-    One forward and one backward of the summed scores (per batch of similar length,
-    where there are many texts): a score depends on its own text alone, so the gradient
-    that the tape records for a row is that of the row's score.
-    """
-    if model.adapted is None:
-        frozen = model.features(texts)
-        return frozen @ model.head.numpy(), frozen
-    weights = [parameter for _, parameter in model.trainable]
-    out = np.empty((len(texts), model.layout.size))
-    scores = np.empty(len(texts))
-    for batch in model.batches(texts):
-        count = len(batch.positions)
-        with recording(model.adapted.peft, model.trainable, count) as tape:
-            features = model.batch_features(batch)
-            total = (features @ model.head).sum()
-            # The tape keeps what the backward of each layer sees; the summed gradients
-            # that autograd itself would return are not even formed.
-            torch.autograd.grad(total, weights, allow_unused=True)
-        complete(tape, model.trainable)
-        known = {HEAD: features.detach(), **tape.gradients}
-        for block, part in model.layout.parts():
-            rows = known[block.name].reshape(count, -1).numpy()
-            out[batch.positions, part] = rows.astype(np.float64) * block.scale
-        scores[batch.positions] = (known[HEAD] @ model.head).numpy()
-    return scores, out
-
-
-def own_jacobian(model: RewardModel) -> Jacobian:
-    """:func:`jacobian` of ``model``: what a device computes for its own texts."""
-    return lambda texts: jacobian(model, texts)
-
-
-class SharedJacobian:
-    """Rows of J for many simulated clients who answer about the same public texts.
-
-    J depends on the vector and the public catalogue alone, so it is computed once for
-    each vector that the model is set to, and a client's rows are looked up: what the
-    client would have computed itself, to rounding. In a deployment each device
-    computes its own rows.
-
-    Args:
-        model: its vector is read at every call.
-        texts: the public catalogue.
-    """
-
-    def __init__(self, model: RewardModel, texts: Sequence[str]) -> None:
-        self._model = model
-        self._texts = tuple(dict.fromkeys(texts))
-        self._place = {text: i for i, text in enumerate(self._texts)}
-        self._at: bytes | None = None
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Float, Float]:
-        """Scores and rows of ``texts``, in their order.
-
-        Raises:
-            InputError: a text is not in the catalogue.
-        """
-        at = self._model.vector.tobytes()
-        if at != self._at:
-            self._scores, self._rows = jacobian(self._model, self._texts)
-            self._at = at
-        outside = sum(text not in self._place for text in texts)
-        if outside:
-            raise InputError(
-                f"texts outside the public catalogue = {outside}, must be 0: give the "
-                "whole catalogue, or let each client compute its own rows"
-            )
-        places = [self._place[text] for text in texts]
-        return self._scores[places], self._rows[places]
-
-
-def self_test(
-    model: RewardModel, objective: Objective, texts: Sequence[str] = PROBES
-) -> float:
-    """Compare the one-pass engine with the loop on two made-up people; before a run.
-
-    The vector is moved off zero, where the gradients of every adapter's A vanish, and
-    put back.
-
-    Args:
-        model: the reward model.
-        objective: the one of the run.
-        texts: public ones, two or more different; constants of this file by default.
+        given: what an objective may ask for that is not in the records.
 
     Returns:
-        The largest relative difference of a block.
+        ``[units, size]``, laid out as :func:`contribution` says.
 
     Raises:
-        FedprefError: it exceeds 1e-4: the engines disagree on this model or machine.
+        ObjectiveError: the objective cannot be used with the model at this unit.
+        InputError: records lack what the objective needs.
     """
-    before = model.vector
-    draw = np.random.default_rng(0)
-    moved = 0.05 * draw.standard_normal(model.layout.size) / model.layout.scales
-    pair = [texts[i % len(texts)] for i in (0, 1, 3, 4, 2, 3)]
-    records = [
-        Record("one", "", (pair[0], pair[1]), choice=0),
-        Record("two", "", (pair[2], pair[3]), choice=1),
-        Record("one", "", (pair[4], pair[5]), choice=1),
-    ]
-    model.set(moved)
-    try:
-        rows = [
-            unit_gradients(model, objective, records, unit=Unit.USER, engine=engine)
-            for engine in (Engine.ONE_PASS, Engine.LOOP)
-        ]
-    finally:
-        model.set(before)
-    difference = _difference(model, rows[0], rows[1])
-    if not difference <= TOLERANCE:  # also when it is NaN
-        raise FedprefError(
-            f"engine self-test: relative difference {difference:.1e} between one_pass "
-            f'and loop, must be <= {TOLERANCE}: set model.engine = "loop" and report it'
-        )
-    return difference
+    check_objective(objective, model.provides, unit)
+    size = contribution(model, objective).size
+    if not records:
+        return np.zeros((0, size))
+    folding = _folded(model, records, unit, given)
+    if engine is Engine.LOOP:
+        return _loop(model, objective, records, folding, size)
+    values, rows = (jacobian or own_jacobian(model))(folding.texts)
+    known = _known(model, objective, folding)
+    out = _combine(
+        coefficients(objective, folding, values, known), rows, folding.touched
+    )
+    return _with_statistic(objective, folding, values, known, out)
 
 
-def _difference(model: RewardModel, found: Float, expected: Float) -> float:
-    """Largest relative difference of a block, so that no block hides behind another.
+def _folded(
+    model: Trained, records: Sequence[Record], unit: Unit, given: Given
+) -> Folding:
+    weights: list[tuple[float, ...]] = [()] * len(records)
+    if given.preference is not None:
+        weights = [tuple(row) for row in given.preference.tolist()]
+    options = [model.items(r, row) for r, row in zip(records, weights, strict=False)]
+    return fold(records, unit, given, options)
 
-    A block far smaller than the whole is measured against a thousandth of the whole:
-    there rounding of the rest is all that is left.
-    """
-    least = 1e-3 * float(np.linalg.norm(expected))
-    ratios = []
-    for _, part in model.layout.parts():
-        own = float(np.linalg.norm(expected[:, part]))
-        apart = float(np.linalg.norm(found[:, part] - expected[:, part]))
-        ratios.append(apart / max(own, least))
-    return float(np.max(ratios))  # NaN where one is
+
+def _known(model: Trained, objective: Objective, folding: Folding) -> dict[str, Float]:
+    """What the objective asks for that does not move with the vector."""
+    asked = asks(objective)
+    out = {name: model.known(name, folding.texts) for name in asked & set(ABSENT)}
+    if "mismatched" in asked:
+        pairs = folding.mismatched
+        items = [item for _, item in pairs]
+        ratio = model.values(items) - model.known("reference", items)
+        out["mismatched"] = np.zeros(len(folding.index))
+        out["mismatched"][[record for record, _ in pairs]] = ratio
+    return out
+
+
+def _with_statistic(
+    objective: Objective,
+    folding: Folding,
+    values: Float,
+    known: dict[str, Float],
+    rows: Float,
+) -> Float:
+    """``rows`` and, of a lagged objective, each unit's statistic behind them."""
+    if objective.statistic is None:
+        return rows
+    own = unit_statistics(objective, folding, values, known)
+    own[~np.isfinite(rows).all(axis=1)] = np.nan
+    return np.column_stack([rows, own])
 
 
 def _combine(coefficients: Float, rows: Float, touched: Mask) -> Float:
-    """``coefficients @ rows``, where a text that overflows stays its users' problem."""
+    """``coefficients @ rows``; an item that overflows stays its users' problem."""
     with np.errstate(invalid="ignore", over="ignore"):
         broken = ~np.isfinite(rows.sum(axis=1))
         if broken.any():  # 0 * NaN is NaN: it would reach everybody's row
@@ -228,21 +154,27 @@ def _combine(coefficients: Float, rows: Float, touched: Mask) -> Float:
 
 
 def _loop(
-    model: RewardModel, objective: Objective, records: Sequence[Record], unit: Unit
+    model: Trained,
+    objective: Objective,
+    records: Sequence[Record],
+    whole: Folding,
+    size: int,
 ) -> Float:
-    """A plain peft forward and autograd backward for each unit, on its own texts."""
-    whole = fold(records, unit)
-    out = np.empty((whole.units, model.layout.size))
+    """A plain forward and autograd backward for each unit, on its own items."""
+    out = np.empty((whole.units, size))
     for i in range(whole.units):
-        own = [r for r, u in zip(records, whole.unit, strict=True) if u == i]
-        folding = fold(own, unit)
-        head = model.head.clone().requires_grad_()
-        scores = model.feature_graph(folding.texts) @ head
-        loss = record_losses(objective, folding, scores).sum()
-        wanted = [parameter for _, parameter in model.trainable] + [head]
-        gradients = torch.autograd.grad(loss, wanted)
+        places = np.flatnonzero(whole.unit == i).tolist()
+        own = [records[place] for place in places]
+        # All of them are one unit's, whoever the unit is.
+        folding = _folded(model, own, Unit.USER, whole.given.of(places))
+        known = _known(model, objective, folding)
+        values, leaves = model.graph(folding.texts)
+        loss = record_losses(objective, folding, values, known).sum()
+        gradients = torch.autograd.grad(loss, leaves)
         flat = [g.reshape(-1).numpy().astype(np.float64) for g in gradients]
-        out[i] = np.concatenate(flat) * model.layout.scales
+        row = (np.concatenate(flat) * model.layout.scales)[None]
         if not torch.isfinite(loss):
-            out[i] = np.nan
+            row[:] = np.nan
+        found = values.detach().numpy()
+        out[i] = _with_statistic(objective, folding, found, known, row)[0]
     return out

@@ -1,19 +1,22 @@
 """Weight gradients of each row of a batch, recorded during one ordinary backward pass.
 
-Guarantees: inside ``recording`` every LoRA layer computes what peft computes, and its
-backward leaves ``[rows, *shape]`` on the tape, one gradient a row, in place of the
-summed one; outside, the model is stock peft again, also after an exception. What has
-no rule here is refused before the first forward: a trainable parameter that is not a
-plain LoRA weight, a layer whose first dimension is not the number of rows.
+Guarantees: inside ``recording`` every adapted layer computes what it computes outside,
+and its backward leaves ``[rows, *shape]`` on the tape, one gradient a row, in place of
+the summed one; outside, the model is as it was, also after an exception. What has no
+rule here is refused before the first forward: a trainable parameter that is neither a
+plain LoRA weight nor of a ``RowWise`` layer, a layer whose first dimension is not the
+number of rows.
 
 Does not: notice a model that mixes rows (batch normalisation); no supported encoder
 does, and ``gradients.self_test`` compares with separate passes before a run.
 
-The idea is Goodfellow 2015 (gradient of a linear layer = outgoing gradient times
-input, a row at a time), with the thin side of the product contracted first.
+For LoRA the idea is Goodfellow 2015 (gradient of a linear layer = outgoing gradient
+times input, a row at a time), with the thin side of the product contracted first. The
+few weights of a ``RowWise`` layer are handed to it in one copy a row, and autograd
+gives the gradient of each copy.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from fedpref.errors import FedprefError, InputError
+from fedpref.models.placement import RowWise
+
+Forward = Callable[[Tensor], Tensor]
+Rule = tuple[Any, Forward, list[nn.Parameter]]  # a layer, its forward, what it covers
 
 REMEDY = 'set model.engine = "loop", which has no such limit'
 
@@ -46,21 +53,23 @@ def recording(
     """Record per-row gradients of ``parameters`` in the forwards run inside.
 
     Args:
-        model: peft's model.
+        model: peft's model, or a module with ``RowWise`` layers.
         parameters: every trainable parameter with the name it gets on the tape.
         rows: first dimension of every batch that runs inside.
 
     Raises:
         InputError: something trainable has no rule.
     """
-    layers = _plain_lora_layers(model, dict(parameters))
+    name_of = {id(p): name for name, p in parameters}
     tape = Tape(rows)
+    layers = [*_lora_layers(model, name_of, tape), *_row_wise(model, name_of, tape)]
+    _check_all_covered(model, {id(p) for _, _, known in layers for p in known})
     try:
-        for layer, names in layers:
-            layer.forward = _recorder(layer, names, tape)
+        for layer, forward, _ in layers:
+            layer.forward = forward
         yield tape
     finally:
-        for layer, _ in layers:
+        for layer, _, _ in layers:
             layer.__dict__.pop("forward", None)
 
 
@@ -75,27 +84,57 @@ def complete(tape: Tape, parameters: Sequence[tuple[str, nn.Parameter]]) -> None
         raise FedprefError(f"no gradient was recorded for {missing[0]}; {REMEDY}")
 
 
-def _plain_lora_layers(
-    model: nn.Module, parameters: dict[str, nn.Parameter]
-) -> list[tuple[Any, tuple[str, str]]]:
+def _lora_layers(
+    model: nn.Module, name_of: dict[int, str], tape: Tape
+) -> Iterator[Rule]:
     from peft.tuners.lora.layer import Linear
 
-    name_of = {id(p): name for name, p in parameters.items()}
-    layers: list[tuple[Any, tuple[str, str]]] = []
-    covered = set()
     candidates: list[Any] = [m for m in model.modules() if type(m) is Linear]
     for layer in candidates:
         if not _is_plain(layer):
             continue
         adapter = layer.active_adapters[0]
-        pair = (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight)
-        if all(id(p) in name_of for p in pair):
-            layers.append((layer, (name_of[id(pair[0])], name_of[id(pair[1])])))
-            covered |= {id(p) for p in pair}
-    for p_name, parameter in model.named_parameters():
+        down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        fixed = not down.requires_grad  # a public A that nobody trains
+        if id(up) in name_of and (fixed or id(down) in name_of):
+            names = (None if fixed else name_of[id(down)], name_of[id(up)])
+            yield layer, _recorder(layer, names, tape), [down, up]
+
+
+def _row_wise(model: nn.Module, name_of: dict[int, str], tape: Tape) -> Iterator[Rule]:
+    """Layers that take one copy of each weight a row."""
+
+    def recorder(layer: RowWise) -> Forward:
+        def forward(x: Tensor) -> Tensor:
+            _check_rows(x, tape, type(layer).__name__)
+            weights = {}
+            for name in layer.names:
+                weight = getattr(layer, name)
+                known = name_of.get(id(weight))
+                copies: Any = _Copies.apply
+                weights[name] = copies(weight, tape, known) if known else weight[None]
+            return layer.through(x, weights)
+
+        return forward
+
+    for layer in model.modules():
+        if isinstance(layer, RowWise):
+            own = [getattr(layer, name) for name in layer.names]
+            yield layer, recorder(layer), [p for p in own if id(p) in name_of]
+
+
+def _check_all_covered(model: nn.Module, covered: set[int]) -> None:
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in covered:
-            raise InputError(f"trainable parameter {p_name} has no rule; {REMEDY}")
-    return layers
+            raise InputError(f"trainable parameter {name} has no rule; {REMEDY}")
+
+
+def _check_rows(x: Tensor, tape: Tape, name: str) -> None:
+    if x.shape[0] != tape.rows:
+        raise InputError(
+            f"a layer with {name} got a first dimension of {x.shape[0]}, must "
+            f"be the number of rows {tape.rows}; {REMEDY}"
+        )
 
 
 def _is_plain(layer: Any) -> bool:
@@ -110,17 +149,13 @@ def _is_plain(layer: Any) -> bool:
     return bool(quiet and layer.lora_B[adapter].bias is None)
 
 
-def _recorder(layer: Any, names: tuple[str, str], tape: Tape) -> Any:
+def _recorder(layer: Any, names: tuple[str | None, str], tape: Tape) -> Forward:
     adapter = layer.active_adapters[0]
     down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
     scaling = float(layer.scaling[adapter])
 
     def forward(x: Tensor) -> Tensor:
-        if x.shape[0] != tape.rows:
-            raise InputError(
-                f"a layer with {names[0]} got a first dimension of {x.shape[0]}, must "
-                f"be the number of rows {tape.rows}; {REMEDY}"
-            )
+        _check_rows(x, tape, names[1])
         below = layer.base_layer(x)
         apply: Any = _LoRA.apply
         out: Tensor = apply(x, below, down, up, scaling, tape, names)
@@ -141,7 +176,7 @@ class _LoRA(torch.autograd.Function):
         up: Tensor,
         scaling: float,
         tape: Tape,
-        names: tuple[str, str],
+        names: tuple[str | None, str],
     ) -> Tensor:
         inner = x @ down.t()
         ctx.save_for_backward(x, inner, down, up)
@@ -157,10 +192,25 @@ class _LoRA(torch.autograd.Function):
         x, inner, down, up = ctx.saved_tensors
         scaled = (out @ up).mul_(ctx.scaling)
         ctx.tape.add(ctx.names[1], _per_row(out, inner).mul_(ctx.scaling))
-        ctx.tape.add(ctx.names[0], _per_row(scaled, x))
+        if ctx.names[0] is not None:
+            ctx.tape.add(ctx.names[0], _per_row(scaled, x))
         into_x = scaled @ down if ctx.needs_input_grad[0] else None
         into_below = out if ctx.needs_input_grad[1] else None
         return into_x, into_below, None, None, None, None, None
+
+
+class _Copies(torch.autograd.Function):
+    """One copy of a weight a row; backward records the gradient of each copy."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, tape: Tape, name: str) -> Tensor:
+        ctx.tape, ctx.name = tape, name
+        return weight.expand(tape.rows, *weight.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *outgoing: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.tape.add(ctx.name, outgoing[0])
+        return None, None, None
 
 
 def _per_row(outgoing: Tensor, x: Tensor) -> Tensor:

@@ -2,21 +2,38 @@
 
 Source: Bradley and Terry (1952), *Rank Analysis of Incomplete Block Designs*, the model
 of a single comparison. Departures: a choice among K options counts as its K - 1 pairs,
-summed, still as one record; ``margin`` is the usual shift of the difference in rewards.
+summed, still as one record; ``margin`` is the usual shift of the difference in rewards;
+``smoothing`` counts every answer as wrong with that probability.
 """
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from fedpref.objectives._about import ANY, BELOW_HALF, About, Takes, Trains
+from fedpref.objectives._terms import pair_sum
 
-def loss(scores: Tensor, choice: Tensor, *, margin: float = 0.0) -> Tensor:
-    """Sum over the options j that were not chosen of -log sigmoid(s_c - s_j - margin).
+ABOUT = About(
+    takes=Takes.CHOICE,
+    trains=Trains.REWARD,
+    source="Bradley and Terry (1952)",
+    ranges={"margin": ANY, "smoothing": BELOW_HALF},
+    bound="1 - smoothing",
+)
+
+
+def loss(
+    scores: Tensor, choice: Tensor, *, margin: float = 0.0, smoothing: float = 0.0
+) -> Tensor:
+    """Sum over the options j that were not chosen, with d = s_c - s_j - margin.
+
+    -(1 - smoothing) log sigmoid(d) - smoothing log sigmoid(-d).
 
     Args:
         scores: Rewards of the options, ``[records, K]``; absent options score -inf and
             add nothing.
         choice: Index of the chosen option c, ``[records]``.
         margin: By how much the chosen option should win, in units of reward.
+        smoothing: Assumed share of answers that are the wrong way round.
 
     Returns:
         One number a record, in nats.
@@ -28,7 +45,9 @@ def loss(scores: Tensor, choice: Tensor, *, margin: float = 0.0) -> Tensor:
     >>> loss(s, torch.tensor([0]))  # twice log(1 + 1/e)
     tensor([0.6265], dtype=torch.float64)
     """
-    chosen = scores.gather(1, choice[:, None])
-    pairs = softplus(scores - chosen + margin)
-    itself = scores.new_zeros(()).add(margin)
-    return pairs.sum(1) - softplus(itself)
+
+    def term(won: Tensor, lost: Tensor) -> Tensor:
+        d = won - lost - margin
+        return (1 - smoothing) * softplus(-d) + smoothing * softplus(d)
+
+    return pair_sum(scores, choice, term)

@@ -7,6 +7,15 @@ same likelihood is McFadden's (1974) conditional logit. No departures.
 
 from torch import Tensor
 
+from fedpref.objectives._about import About, Takes, Trains
+
+ABOUT = About(
+    takes=Takes.CHOICE,
+    trains=Trains.REWARD,
+    source="Luce (1959), Plackett (1975)",
+    bound="1",
+)
+
 
 def loss(scores: Tensor, choice: Tensor) -> Tensor:
     """Negative log-probability of each choice.

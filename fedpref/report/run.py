@@ -150,6 +150,8 @@ def _parse(run: Path, name: str, parse: Callable[[str], T]) -> T:
         reason = f"{key}: {first['msg']}" + f" (and {more} more)" * bool(more)
     except ValueError as error:
         reason = str(error)
+    except RecursionError:
+        reason = "nested too deeply"
     raise InputError(
         f"{run / name}: {reason}; the file is damaged or of another version: "
         "run the scenario again into a new folder"

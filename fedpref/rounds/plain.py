@@ -6,8 +6,9 @@ the protocol, for simulations that do not test the masks.
 
 Guarantees: a malformed contribution, one beyond the plan's bound, a second one of a
 device, or one of a device that is not asked is not added; fewer than ``min_survivors``
-abort the round and release nothing; the round is charged before it is released. Does
-not give: protection from this server.
+abort the round and release nothing, and so does a sum that honest devices cannot have
+made (``fedpref.rounds.ranges``); the round is charged before it is released. Does not
+give: protection from this server.
 """
 
 from collections.abc import Iterable
@@ -21,8 +22,9 @@ from fedpref.core.grid import squared_norm
 from fedpref.core.mask import centred, to_words
 from fedpref.core.noise import add_gaussian
 from fedpref.core.types import BoundedSum, Integer, Noise
-from fedpref.errors import MessageError, TooFewSurvivors
+from fedpref.errors import IntegrityError, MessageError, TooFewSurvivors
 from fedpref.plan import PrivacyPlan
+from fedpref.rounds.ranges import in_range
 from fedpref.rounds.server import Gather, Journal, Noisy, Send, asked_stage
 from fedpref.secagg.messages import (
     Contribution,
@@ -66,6 +68,11 @@ def plain(
                 f"{plan.min_survivors}; nothing was released"
             )
         total = _noised(found.total, stage, plan, entropy, number)
+        try:
+            total = in_range(total, plan, number, found.survivors)
+        except IntegrityError as error:
+            journal.give_up(number, refund=False)
+            raise TooFewSurvivors(f"round {number}: {error}") from None
         noisy = Noisy(total, found.survivors)
         digest = digest_of(noisy)
         journal.hold(number, noisy, digest)

@@ -1,22 +1,23 @@
 """The sum under secure aggregation: five legs, straight down.
 
 Guarantees: the charge is durable before the first request for shares leaves, and what
-is charged is the very list of survivors and masked sum that is then unmasked; a round
-that aborts before is refunded in the server's ledger (a device keeps its own); one that
-aborts after stays charged. Does not give: more than the devices themselves check.
+is charged is the very list of survivors and masked sum that is then unmasked, after a
+crash as well; a round that aborts before is refunded in the server's ledger (a device
+keeps its own); one that aborts after stays charged. Does not give: more than the
+devices themselves check.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 
 from fedpref.core.mask import centred
 from fedpref.errors import IntegrityError, TooFewSurvivors
 from fedpref.plan import PrivacyPlan
+from fedpref.rounds.ranges import in_range
 from fedpref.rounds.server import Gather, Journal, Noisy, Send, asked_stage
-from fedpref.secagg import server
+from fedpref.secagg import record, server
 from fedpref.secagg.crypto import Signer, Work
 from fedpref.secagg.descriptor import Descriptor, Terms
 from fedpref.secagg.roster import Roster
@@ -55,41 +56,77 @@ def secure(
     journal: Journal,
 ) -> Gather:
     """The way to sum what nobody can read alone; arguments as for ``plain``."""
-    work = coordinator.work
 
     def gather(number: int, model: np.ndarray) -> Noisy:
-        asked_stage(plan, number, attempt)
-        if len(cohort) < plan.min_survivors:
-            journal.give_up(number, refund=True)
-            raise TooFewSurvivors(
-                f"round {number}: people drawn = {len(cohort)}, must be >= "
-                f"{plan.min_survivors}; nobody was asked"
-            )
-        state, requests = _invite(plan, cohort, attempt, coordinator, model)
+        kept, work = journal.kept(number), coordinator.work
+        if kept is None:
+            asked_stage(plan, number, attempt)
+            try:
+                state = _summed(plan, cohort, attempt, coordinator, send, model)
+            except TooFewSurvivors as error:
+                journal.give_up(number, refund=True)
+                raise TooFewSurvivors(f"round {number}: {error}") from None
+            digest = record.digest(state)
+            journal.keep(number, record.write(state))
+            journal.charge(number, digest)
+        else:  # charged before a crash: only leg 4 is left
+            content, digest = kept
+            roster = coordinator.roster
+            state = record.read(content, charged=digest, roster=roster, work=work)
         try:
-            state, requests = server.advertised(state, send(requests), work)
-            for certificate in server.tombstones(state, work).values():
-                list(send(dict.fromkeys(cohort, certificate)))
-            state, requests = server.dealt(state, send(requests), work)
-            state, requests = server.uploaded(state, send(requests), work)
-            state, requests = server.agreed(state, send(requests), work)
-        except TooFewSurvivors as error:
-            journal.give_up(number, refund=True)
-            raise TooFewSurvivors(f"round {number}: {error}") from None
-        assert state.masked is not None  # leg 3 came before
-        content = state.view.content + state.masked.astype("<u4").tobytes()
-        digest = sha256(state.descriptor.rid + content).digest()
-        journal.charge(number, digest)
-        try:
-            _, words = server.unmask(state, send(requests), work)
+            noisy = _opened(plan, number, state, send, work)
         except (TooFewSurvivors, IntegrityError) as error:
             journal.give_up(number, refund=False)
             raise TooFewSurvivors(f"round {number}: {error}") from None
-        noisy = Noisy(centred(words, plan.spec.word_bits), len(state.survivors))
         journal.hold(number, noisy, digest)
         return noisy
 
     return gather
+
+
+def _summed(
+    plan: PrivacyPlan,
+    cohort: Sequence[int],
+    attempt: int,
+    coordinator: Coordinator,
+    send: Send,
+    model: np.ndarray,
+) -> server.Round:
+    """Legs 0 to 3: a sum under masks, and who agreed that it is to be opened.
+
+    Raises:
+        TooFewSurvivors: Nothing was unmasked.
+    """
+    if len(cohort) < plan.min_survivors:
+        raise TooFewSurvivors(
+            f"people drawn = {len(cohort)}, must be >= {plan.min_survivors}; nobody "
+            "was asked"
+        )
+    work = coordinator.work
+    state, requests = _invite(plan, cohort, attempt, coordinator, model)
+    state, requests = server.advertised(state, send(requests), work)
+    for certificate in server.tombstones(state, work).values():
+        list(send(dict.fromkeys(cohort, certificate)))
+    state, requests = server.dealt(state, send(requests), work)
+    state, requests = server.uploaded(state, send(requests), work)
+    state, _ = server.agreed(state, send(requests), work)
+    return state
+
+
+def _opened(
+    plan: PrivacyPlan, number: int, state: server.Round, send: Send, work: Work
+) -> Noisy:
+    """Leg 4: the sum without its masks.
+
+    Raises:
+        TooFewSurvivors: Too few shares came.
+        IntegrityError: A dealer's shares are bad, or the sum is out of range.
+    """
+    replies = send(server.ask_for_shares(state))
+    _, words = server.unmask(state, replies, work)
+    total = centred(words, plan.spec.word_bits)
+    survivors = len(state.survivors)
+    return Noisy(in_range(total, plan, number, survivors), survivors)
 
 
 def _invite(

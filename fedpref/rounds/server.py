@@ -32,6 +32,12 @@ class Journal(Protocol):
     def pending(self, round_: int) -> "Noisy | None":
         """The noisy sum of a round that was charged and not released before a crash."""
 
+    def kept(self, round_: int) -> "tuple[bytes, bytes] | None":
+        """The record of a round that was charged and not opened, and its digest."""
+
+    def keep(self, round_: int, record: bytes) -> None:
+        """Keep what a masked sum is opened with after a crash; before the charge."""
+
     def charge(self, round_: int, digest: bytes) -> None:
         """Charge the round; raises if it must not be released.
 
@@ -77,7 +83,9 @@ class ServerState:
     fewer, if some were charged and lost. ``last_sum`` adds up the iterates of the last
     steps for the released average. ``moment`` and ``evaluation`` hold the sums that
     those stages released (``fedpref.rounds.moment``, ``.evaluation``), once there are
-    any; ``round`` and ``survivors`` are always those of the last release.
+    any; ``round`` and ``survivors`` are always those of the last release. ``statistic``
+    is what the last round released besides the mean update: an objective may ask for it
+    in the next one. Devices get it behind the model.
     """
 
     round: int
@@ -89,6 +97,7 @@ class ServerState:
     last_count: int
     evaluation: Float = field(default_factory=lambda: np.zeros(0))
     moment: Float = field(default_factory=lambda: np.zeros(0))
+    statistic: Float = field(default_factory=lambda: np.zeros(0))
 
     @property
     def released(self) -> Float:
@@ -96,10 +105,11 @@ class ServerState:
         return self.last_sum / self.last_count if self.last_count else self.model
 
 
-def start(model: Float, optimiser: Optimiser) -> ServerState:
-    """State before the first round."""
-    zero = np.zeros_like(model)
-    return ServerState(0, 0, 0, model, optimiser.init(model.size), zero, 0)
+def start(model: Float, optimiser: Optimiser, *, statistics: int = 0) -> ServerState:
+    """State before the first round, in which ``statistics`` numbers are 0."""
+    zero, known = np.zeros_like(model), np.zeros(statistics)
+    first = optimiser.init(model.size)
+    return ServerState(0, 0, 0, model, first, zero, 0, statistic=known)
 
 
 def run_round(
@@ -129,9 +139,15 @@ def run_round(
     """
     noisy = journal.pending(number)
     if noisy is None:
-        noisy = gather(number, state.model)
-    mean = reals(noisy.total, plan.training, plan) / plan.divisor
-    step, optimiser_state = optimiser.update(mean, state.optimiser)
+        noisy = gather(number, np.concatenate([state.model, state.statistic]))
+    means = reals(noisy.total, plan.training, plan) / plan.divisor
+    mean, statistic = np.split(means, [state.model.size])
+    step, optimiser_state = optimiser.update(
+        mean,
+        state.optimiser,
+        model=state.model,
+        variance=plan.training.noise_variance(noisy.survivors) / plan.divisor**2,
+    )
     model = state.model + step
     steps = state.steps + 1
     late = steps > plan.spec.rounds * (1 - average_last)
@@ -144,6 +160,7 @@ def run_round(
         optimiser=optimiser_state,
         last_sum=state.last_sum + model * late,
         last_count=state.last_count + int(late),
+        statistic=statistic * plan.spec.clip,  # means count in clips
     )
     journal.settle(done)
     return done
@@ -172,7 +189,7 @@ def run_after(
     """
     noisy = journal.pending(number)
     if noisy is None:
-        noisy = gather(number, state.released)
+        noisy = gather(number, np.concatenate([state.released, state.statistic]))
     done = replace(keep(noisy, state), round=number, survivors=noisy.survivors)
     journal.settle(done)
     return done

@@ -42,6 +42,7 @@ from fedpref.secagg.legs import NO_TOMBSTONE, Advert, View
 from fedpref.secagg.member import Awaiting, Device, Member, Secrets, Session
 from fedpref.secagg.neighbours import draw_neighbours
 from fedpref.secagg.refunds import refunded
+from fedpref.secagg.sizes import check_request
 from fedpref.secagg.wire import Kind
 
 Contribute = Callable[[int, Float], Integer]
@@ -79,6 +80,7 @@ def answer(request: bytes, state: Device, around: Surroundings) -> tuple[bytes, 
         IntegrityError: The request contradicts what the device has promised.
     """
     kind = wire.kind_of(request)
+    check_request(request, kind, state, around.member)
     digest = _fingerprint(kind, request)
     session, rid = state.session, request[4 : wire.HEADER.size]
     if session is not None and rid == session.rid and kind in session.replies:

@@ -49,6 +49,11 @@ class Round:
         return self.descriptor.terms
 
     @property
+    def clients(self) -> int:
+        """How many devices are in the cohort."""
+        return len(self.descriptor.cohort)
+
+    @property
     def dealers(self) -> tuple[int, ...]:
         """U1, rising."""
         return tuple(sorted(self.dealings))

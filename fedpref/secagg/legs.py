@@ -25,6 +25,8 @@ SEALED = 2 * SHARE + 16
 NO_TOMBSTONE = bytes(HASH + SIGNATURE)
 _PARCEL = Struct(f"<I{HASH}s{SIGNATURE}s{SEALED}sB")
 _ENTRY = Struct(f"<I{SHARE}s")
+PARCEL_BYTES = _PARCEL.size
+"""Of a parcel, without the steps of its path."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,7 +70,7 @@ class Opening:
         return cls(descriptor, signature, model, since, tuple(hashes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Advert:
     """Leg 0, upward: a device's keys for this round.
 
@@ -175,7 +177,7 @@ def _halves(pair: bytes) -> tuple[bytes, bytes]:
     return pair[:HASH], pair[HASH:]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, slots=True)
 class Parcel:
     """One dealer's shares on their way to one holder, with their place in the tree."""
 
@@ -208,7 +210,7 @@ def decode_delivery(
     """U1 and the parcels in ``data``; MessageError if it is malformed."""
     reader = wire.body(data, Kind.DELIVERY, rid)
     dealers = reader.ids()
-    parcels = reader.many(_parcel, least=_PARCEL.size)
+    parcels = reader.many(_parcel, least=PARCEL_BYTES)
     reader.end()
     if any(a.dealer >= b.dealer for a, b in pairwise(parcels)):
         raise MessageError("DELIVERY: device numbers must rise")
@@ -216,7 +218,7 @@ def decode_delivery(
 
 
 def _parcel(reader: Reader) -> Parcel:
-    dealer, root, signature, sealed, steps = _PARCEL.unpack(reader.take(_PARCEL.size))
+    dealer, root, signature, sealed, steps = _PARCEL.unpack(reader.take(PARCEL_BYTES))
     path = tuple(reader.take(HASH) for _ in range(steps))
     return Parcel(dealer, root, signature, sealed, path)
 

@@ -1,10 +1,11 @@
 """Who may take part: a list of identities signed by an authority that is no server.
 
 Guarantees: a roster that the pinned authority did not sign, that has expired, or that
-names a device or a key twice is refused; no organisation can have more than ``most`` of
-its members in a cohort. Does not give: that the authority checks identities well. If
-the server's operator holds the authority's key as well, the epsilon against the server
-assumes an honest roster.
+names a device or a key twice is refused, and so is an authority that has the server's
+key; no organisation can have more than ``most`` of its members in a cohort. Does not
+give: that the authority checks identities well. If the server's operator holds the
+authority's key, another one, as well, the epsilon against the server assumes an honest
+roster.
 """
 
 from collections import Counter
@@ -108,18 +109,27 @@ def sign(roster: Roster, authority: Signer) -> bytes:
     return roster.content + authority.sign(ROSTER, roster.content)
 
 
-def verified(data: bytes, *, authority: bytes, now: int, work: Work) -> Roster:
+def verified(
+    data: bytes, *, authority: bytes, server: bytes, now: int, work: Work
+) -> Roster:
     """The roster in ``data``.
 
     Args:
         data: What :func:`sign` made.
         authority: The pinned key of the authority, 32 bytes.
+        server: The pinned key of the server, which must be another one.
         now: The device's own clock, seconds since 1970.
         work: Does the verification.
 
     Raises:
-        MessageError: It is malformed, expired or not signed by the authority.
+        MessageError: It is malformed, expired or not signed by the authority, or the
+            authority is the server.
     """
+    if authority == server:
+        raise MessageError(
+            "ROSTER: the authority's key is the server's, must be another one; ask "
+            "whoever vouches for the devices for a key of their own"
+        )
     content, signature = data[: -wire.SIGNATURE], data[-wire.SIGNATURE :]
     work.verify(authority, ROSTER, content, signature)
     reader = wire.Reader(content, 0, "ROSTER")

@@ -18,7 +18,7 @@ import numpy as np
 from fedpref.core import commitments
 from fedpref.core.mask import unpack
 from fedpref.errors import MessageError, TooFewSurvivors
-from fedpref.secagg import legs, wire
+from fedpref.secagg import legs, sizes, wire
 from fedpref.secagg.crypto import (
     ADVERT,
     DESCRIPTOR,
@@ -45,7 +45,7 @@ from fedpref.secagg.graph import holders_of
 from fedpref.secagg.legs import NO_TOMBSTONE, Advert, Dealing, Opening, Parcel
 from fedpref.secagg.roster import Roster
 from fedpref.secagg.unmasking import unmask
-from fedpref.secagg.wire import HASH
+from fedpref.secagg.wire import HASH, Kind
 
 __all__ = [
     "Replies",
@@ -53,6 +53,7 @@ __all__ = [
     "Round",
     "advertised",
     "agreed",
+    "ask_for_shares",
     "dealt",
     "invite",
     "tombstones",
@@ -95,6 +96,7 @@ def advertised(state: Round, replies: Replies, work: Work) -> tuple[Round, Reque
     rid, cohort = state.descriptor.rid, set(state.descriptor.cohort)
 
     def read(who: int, reply: bytes) -> Advert:
+        sizes.check(reply, Kind.ADVERT, state.terms, state.clients)
         advert = legs.decode_advert(reply, rid)
         if advert.id != who:
             raise MessageError("ADVERT: of another device")
@@ -109,6 +111,10 @@ def advertised(state: Round, replies: Replies, work: Work) -> tuple[Round, Reque
 
     found, refused = collect(replies, cohort, read)
     adverts = without_repeated_keys(found)
+    repeated = sorted(found.keys() - adverts.keys())
+    refused += tuple(
+        f"device {who}: ADVERT: a public key is used twice" for who in repeated
+    )
     enough(state, len(adverts), "advertised")
     request = legs.encode_adverts(rid, list(adverts.values()))
     digest, refused = sha256(request).digest(), state.refused + refused
@@ -126,6 +132,7 @@ def dealt(state: Round, replies: Replies, work: Work) -> tuple[Round, Requests]:
     paths: dict[int, list[tuple[bytes, ...]]] = {}
 
     def read(who: int, reply: bytes) -> Dealing:
+        sizes.check(reply, Kind.SHARES, terms, state.clients)
         dealing = legs.decode_dealing(reply, rid)
         holders = holders_of(who, state.adverts, terms.neighbours)
         if (len(dealing.digests), len(dealing.sealed) + 1) != (len(holders),) * 2:
@@ -174,6 +181,7 @@ def uploaded(state: Round, replies: Replies, work: Work) -> tuple[Round, Request
     dealers = sha256(wire.ids(state.dealers)).digest()
 
     def read(who: int, reply: bytes) -> tuple[int, ...]:
+        sizes.check(reply, Kind.UPLOAD, terms, state.clients)
         upload = legs.decode_upload(reply, rid, size=size)
         if upload.dealers != dealers:
             raise MessageError("UPLOAD: masked for other dealers")
@@ -214,6 +222,7 @@ def agreed(state: Round, replies: Replies, work: Work) -> tuple[Round, Requests]
     rid, content = state.descriptor.rid, state.view.content
 
     def read(who: int, reply: bytes) -> bytes:
+        sizes.check(reply, Kind.AGREEMENT, state.terms, state.clients)
         signature = legs.decode_agreement(reply, rid)
         work.verify(state.roster.key(who), VIEW, rid + content, signature)
         return signature
@@ -226,9 +235,14 @@ def agreed(state: Round, replies: Replies, work: Work) -> tuple[Round, Requests]
         )
     enough_holders(state, found.keys(), "agreed")
     signatures = tuple(sorted(found.items()))
-    request = legs.Agreements(state.view, signatures).encode(rid)
     after = replace(state, signatures=signatures, refused=state.refused + refused)
-    return after, dict.fromkeys(state.dealers, request)
+    return after, ask_for_shares(after)
+
+
+def ask_for_shares(state: Round) -> Requests:
+    """The requests of leg 4; after a restart they are the same bytes again."""
+    agreements = legs.Agreements(state.view, state.signatures)
+    return dict.fromkeys(state.dealers, agreements.encode(state.descriptor.rid))
 
 
 def tombstones(state: Round, work: Work) -> dict[bytes, bytes]:

@@ -15,10 +15,11 @@ import numpy as np
 from fedpref.core import commitments, shares
 from fedpref.core.mask import Words, apply_masks
 from fedpref.errors import IntegrityError, MessageError, TooFewSurvivors
-from fedpref.secagg import legs
+from fedpref.secagg import legs, sizes
 from fedpref.secagg.crypto import MASK, REVEAL, KeyPair, Work
 from fedpref.secagg.gathering import Replies, Round, collect
 from fedpref.secagg.graph import holders_of
+from fedpref.secagg.wire import Kind
 
 
 def unmask(state: Round, replies: Replies, work: Work) -> tuple[Round, Words]:
@@ -43,6 +44,7 @@ def unmask(state: Round, replies: Replies, work: Work) -> tuple[Round, Words]:
     }
 
     def read(who: int, reply: bytes) -> bool:
+        sizes.check(reply, Kind.REVEAL, state.terms, state.clients)
         reveal = legs.decode_reveal(reply, rid)
         content = rid + sha256(reveal.content).digest()
         work.verify(state.roster.key(who), REVEAL, content, reveal.signature)

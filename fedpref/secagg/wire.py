@@ -115,7 +115,7 @@ class Reader:
     def ids(self) -> tuple[int, ...]:
         """A list of device numbers from 1, rising."""
         count = self.number()
-        found = struct.unpack(f"<{count}I", self.take(4 * count))
+        found = struct.unpack_from(f"<{count}I", self._data, self._skip(4 * count))
         if found and found[0] < 1:
             raise MessageError(f"{self._name}: device numbers start at 1")
         if any(a >= b for a, b in pairwise(found)):

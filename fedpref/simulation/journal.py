@@ -2,18 +2,18 @@
 
     readable contributions    secure aggregation
     noisy sum computed        masked sum computed    as if it had not been tried
-    pending file                                     the noisy sum, unpublished
+    pending file              record file            what the sum is finished from
     UNMASKING row             UNMASKING row          charged: the round counts
                               shares asked for
                               pending file           the noisy sum, unpublished
     checkpoint                checkpoint             the new model, unpublished
     RELEASED row              RELEASED row           the model may go out
-    pending file deleted      pending file deleted
+    pending file deleted      both files deleted
 
 Guarantees: a round that was charged is finished with the very sum that was charged, so
-it is released once and paid once; one that was charged and whose devices are gone
-before it could be unmasked stays charged; a checkpoint that is behind the ledger, or
-is not the one that was released, is refused.
+it is released once and paid once; one that was charged and not unmasked is unmasked
+from its record, or stays charged where its devices are gone; a checkpoint that is
+behind the ledger, or is not the one that was released, is refused.
 Does not give: secrecy of the pending file; with central noise this machine is trusted
 with far more than that.
 """
@@ -35,13 +35,19 @@ from fedpref.store.ledger import Ledger, read_rows
 
 @dataclass(frozen=True)
 class RunJournal:
-    """The journal of one run in one ledger."""
+    """The journal of one run in one ledger.
+
+    ``lasting`` says whether the devices outlive this process, and answer again what
+    they have answered. Simulated ones do not: of a round that waits for their shares no
+    record is kept, and after a crash it stays charged.
+    """
 
     folder: RunFolder
     ledger: Ledger
     run: str
     seal: bytes
     masked: bool
+    lasting: bool = False
 
     @property
     def account(self) -> Account:
@@ -70,9 +76,8 @@ class RunJournal:
             self._released(state)
         elif account.unmasking is None:
             self.folder.drop_pending()
-        elif not self.folder.has_pending and self.masked:
-            # charged, never unmasked: simulated devices died with the process
-            self.give_up(account.charged, refund=False)
+        elif self.masked and not self.folder.has_pending and not self.lasting:
+            self.give_up(account.charged, refund=False)  # charged, never unmasked
         return state
 
     def next_round(self) -> int:
@@ -89,6 +94,8 @@ class RunJournal:
         account = self.account
         if account.unmasking is None or account.charged != round_:
             return None
+        if self.folder.has_record and not self.folder.has_pending:
+            return None  # still to be unmasked
         noisy, digest = self.folder.load_pending(self.seal)
         if digest.hex() != account.unmasking:
             raise IntegrityError(
@@ -96,6 +103,19 @@ class RunJournal:
                 "that was charged; the round stays charged, start a new run"
             )
         return noisy
+
+    def kept(self, round_: int) -> tuple[bytes, bytes] | None:
+        """The record of a round that was charged and not unmasked before a crash."""
+        account = self.account
+        waiting = account.unmasking is not None and account.charged == round_
+        if not self.lasting or not waiting or account.unmasking is None:
+            return None
+        return self.folder.load_record(self.seal), bytes.fromhex(account.unmasking)
+
+    def keep(self, round_: int, record: bytes) -> None:
+        """Make the record durable, before the charge that it explains."""
+        if self.lasting:
+            self.folder.save_record(record, self.seal)
 
     def charge(self, round_: int, digest: bytes) -> None:
         """Make the charge durable. Nothing has been revealed before."""
@@ -148,6 +168,7 @@ class RunJournal:
         self.ledger.append(
             lambda book: core.abort(book, self.run, round_, refund=refund)
         )
+        self.folder.drop_pending()
 
     def _check(self, state: ServerState) -> None:
         """The state is the one that was released, and not another one of its round."""
@@ -179,6 +200,13 @@ class NoJournal:
     def pending(self, round_: int) -> Noisy | None:
         """Nothing outlives such a training."""
         return None
+
+    def kept(self, round_: int) -> tuple[bytes, bytes] | None:
+        """Nothing outlives such a training."""
+        return None
+
+    def keep(self, round_: int, record: bytes) -> None:
+        """Nothing outlives such a training."""
 
     def charge(self, round_: int, digest: bytes) -> None:
         """Nothing is released."""
@@ -214,6 +242,8 @@ def _digest_of(state: ServerState) -> str:
     )
     named = {**state.optimiser, "model": state.model, "last_sum": state.last_sum}
     named |= {"evaluation": state.evaluation, "moment": state.moment}
+    if state.statistic.size:
+        named |= {"statistic": state.statistic}
     digest = sha256(counts.tobytes())
     for name, value in sorted(named.items()):
         digest.update(f"{name}:{value.size}:".encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 from fedpref.core.types import Float, Record
 from fedpref.data import assets
 from fedpref.errors import InputError
+from fedpref.faults import guarded
 from fedpref.models import saved
 from fedpref.models.reward import RewardModel
 
@@ -20,6 +21,7 @@ class Reward:
         self._model = model
         self._offset = offset
 
+    @guarded
     def score(self, texts: Sequence[str]) -> list[float]:
         """One score a text; with an owner's offset where there is one."""
         scores = self._model.scores(list(texts))
@@ -34,6 +36,7 @@ class Reward:
         return [score - mean for score in scores]
 
 
+@guarded
 def load_reward(run: str | Path) -> Reward:
     """The reward model that a run has trained.
 

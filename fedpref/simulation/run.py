@@ -23,6 +23,7 @@ from fedpref.errors import (
     Interrupted,
     TooFewSurvivors,
 )
+from fedpref.faults import guarded
 from fedpref.models import saved
 from fedpref.report.write import write as write_report
 from fedpref.rounds.evaluation import read
@@ -78,6 +79,7 @@ class Result:
     failures: int
 
 
+@guarded
 def simulate(
     scenario: str | Path | Scenario,
     out: str | Path | None = None,
@@ -136,6 +138,7 @@ def _check(setup: Setup, run_id: str, ledger: Ledger, folder: RunFolder) -> Cap:
         raise
 
 
+@guarded
 def resume(
     run: str | Path,
     *,
@@ -247,7 +250,8 @@ def _finish(
         evaluation |= _personal(
             setup, trained.state, setup.scenario.personal, folder, evaluation["notes"]
         )
-    folder.write_json("evaluation.json", evaluation)
+    notes = [*evaluation["notes"], *(f"nothing released: {w}" for w in trained.lost)]
+    folder.write_json("evaluation.json", {**evaluation, "notes": notes})
     timing = {
         "setup_s": ready - began,
         "train_s": finished - ready,
@@ -265,7 +269,7 @@ def _federated(
 ) -> dict[str, Any]:
     """What federated evaluation adds to ``evaluation.json``."""
     if not state.evaluation.size:
-        given_up = "federated evaluation: too few devices answered, nothing is released"
+        given_up = "federated evaluation: nothing is released"
         return {"federated": None, "notes": [*notes, given_up]}
     estimate = read(state.evaluation, state.survivors, setup.plan)
     return {"federated": estimate.to_json()}

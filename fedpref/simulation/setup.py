@@ -10,26 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
+from fedpref import objectives
 from fedpref.cohorts import exact
 from fedpref.config import AdapterSection, Scenario
 from fedpref.core.types import Float, Objective, Record
 from fedpref.data import assets, partition, sources
 from fedpref.data.partition import Split
 from fedpref.data.sources import Dataset
-from fedpref.errors import InputError
+from fedpref.errors import ObjectiveError
 from fedpref.evaluate.menus import flatten
 from fedpref.evaluate.metrics import choice_accuracy, pair_accuracy
 from fedpref.models.adapters import Adapter
 from fedpref.models.bases import Base, load_base
 from fedpref.models.features import FeatureMap
+from fedpref.models.folding import Given
 from fedpref.models.gradients import (
     Engine,
     SharedJacobian,
+    contribution,
     own_jacobian,
-    self_test,
     unit_gradients,
 )
 from fedpref.models.reward import RewardModel, public_features
+from fedpref.models.self_test import self_test
 from fedpref.plan import PrivacyPlan, PrivacySpec
 from fedpref.plan_problems import STATISTICS
 from fedpref.rounds.contribution import Gradient, Offset, Statistics
@@ -73,13 +76,19 @@ def prepare(scenario: Scenario) -> Setup:
         templates=data.templates,
         records_per_person=data.records_per_person,
     )
+    objectives.check_records(
+        dataset.records,
+        scenario.objective.name,
+        source=data.source,
+        lines=dataset.lines,
+    )
     split = partition.split(dataset.records, data.split)
-    _check_choices(dataset.records, scenario.objective.name)
     base = load_base(assets.locate(scenario.model.base), name=scenario.model.base)
     features = public_features(base, dataset.catalogue, scenario.model.features)
     objective = scenario.build_objective()
+    _check_coupling(objective)
     model = build_model(base, features, scenario.model.adapter)
-    plan = calibrate(scenario, model, len(split.train))
+    plan = calibrate(scenario, model, objective, len(split.train))
     if Engine(scenario.model.engine) is Engine.ONE_PASS:
         self_test(model, objective)
     limits = assigned(scenario.own_budgets, plan, split.train)
@@ -88,12 +97,22 @@ def prepare(scenario: Scenario) -> Setup:
     )
 
 
+def _check_coupling(objective: Objective) -> None:
+    """A device sees its own records alone, so no batch of several people exists."""
+    about = objectives.about(objective.name)
+    if about.coupling is objectives.Coupling.BATCH:
+        raise ObjectiveError(
+            f"objective {objective.name} couples the records of a batch, and no device "
+            f"sees other people's; use {', '.join(about.safe)}"
+        )
+
+
 def with_adapter(setup: Setup, adapter: AdapterSection | None) -> Setup:
     """The same run with another adapter: its own model, its own sealed plan."""
     section = setup.scenario.model.model_copy(update={"adapter": adapter})
     scenario = setup.scenario.model_copy(update={"model": section})
     model = build_model(setup.base, setup.features, adapter)
-    plan = calibrate(scenario, model, len(setup.split.train))
+    plan = calibrate(scenario, model, setup.objective, len(setup.split.train))
     limits = assigned(scenario.own_budgets, plan, setup.split.train)
     return replace(setup, scenario=scenario, model=model, plan=plan, limits=limits)
 
@@ -114,7 +133,9 @@ def build_model(
     return RewardModel(base, features, settings)
 
 
-def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPlan:
+def calibrate(
+    scenario: Scenario, model: RewardModel, objective: Objective, people: int
+) -> PrivacyPlan:
     """The sealed plan of ``scenario`` for so many enrolled people.
 
     Raises:
@@ -136,7 +157,7 @@ def calibrate(scenario: Scenario, model: RewardModel, people: int) -> PrivacyPla
         cohort=people if cohort.size is None else cohort.size,
         units_per_client=1 if privacy.records is None else privacy.records,
         sampling_prob=exact(cohort.q),
-        coordinates=model.layout.size,
+        coordinates=contribution(model, objective).size,
         min_survivors=cohort.min_survivors,
         colluders=privacy.colluders,
         word_bits=scenario.secagg.word_bits,
@@ -162,9 +183,11 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
         shared = SharedJacobian(model, public)
 
     def gradient_of(records: tuple[Record, ...]) -> Gradient:
-        def gradient(vector: Float) -> Float:
+        def gradient(sent: Float) -> Float:
+            vector, statistic = np.split(sent, [model.layout.size])
             if not np.array_equal(model.vector, vector):
                 model.set(vector)
+            scale = setup.objective.hyper.get("statistic_scale", 1.0)
             return unit_gradients(
                 model,
                 setup.objective,
@@ -172,6 +195,7 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
                 unit=setup.plan.spec.unit,
                 engine=engine,
                 jacobian=shared,
+                given=Given(previous=statistic / scale if statistic.size else None),
             )
 
         return gradient
@@ -197,7 +221,8 @@ def client_offsets(setup: Setup) -> dict[str, Offset]:
         return rows
 
     def offset_of(records: tuple[Record, ...]) -> Offset:
-        def offset(vector: Float) -> Float:
+        def offset(sent: Float) -> Float:
+            vector = sent[: model.layout.size]
             if not np.array_equal(model.vector, vector):
                 model.set(vector)
                 known.clear()
@@ -229,9 +254,10 @@ def client_statistics(setup: Setup) -> dict[str, Statistics]:
         return np.array([known[text] for text in texts])
 
     def statistics_of(held: tuple[Record, ...]) -> Statistics:
-        def statistics(vector: Float) -> Float:
+        def statistics(sent: Float) -> Float:
             if not held:
                 return np.zeros(STATISTICS)
+            vector = sent[: model.layout.size]
             menus = flatten({"own": held})
             found = scores(menus.texts, vector)[menus.text]
             if not np.isfinite(found).all():
@@ -250,13 +276,3 @@ def _own(setup: Setup) -> dict[str, tuple[tuple[Record, ...], tuple[Record, ...]
     if not setup.plan.spec.evaluation:
         return {user: (own, ()) for user, own in train.items()}
     return {user: partition.hold_back(own) for user, own in train.items()}
-
-
-def _check_choices(records: tuple[Record, ...], objective: str) -> None:
-    """Thumbs need an objective for single completions, which a reward model lacks."""
-    thumbs = sum(record.choice is None for record in records)
-    if thumbs:
-        raise InputError(
-            f"objective {objective} needs a choice in every record; {thumbs} of "
-            f"{len(records)} have a label instead: remove them or turn them into pairs"
-        )

@@ -208,5 +208,7 @@ def translated(path: Path) -> Iterator[None]:
                 "open it again"
             ) from error
         raise lost(path, f"SQLite cannot read it: {error}") from error
+    except UnicodeError as error:  # the schema's text, which SQLite does not check
+        raise lost(path, "SQLite cannot read it: not UTF-8") from error
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -199,6 +199,7 @@ def _train(
     optimiser = sgd(lr=model.learning.lr, momentum=MOMENTUM)
     vector, state = model.start, optimiser.init(model.start.size)
     rounds = plan.spec.rounds
+    variance = plan.training.noise_variance(plan.spec.units) / plan.divisor**2
     kept = []
     for number in range(1, rounds + 1):
         rows = model.rows(answers, vector)
@@ -206,7 +207,9 @@ def _train(
             rows, plan.training, entropy=entropy, purpose=_purpose(plan, number)
         )
         # People send ascent directions; optimisers take descent gradients.
-        step, state = optimiser.update(-total / plan.divisor, state)
+        step, state = optimiser.update(
+            -total / plan.divisor, state, model=vector, variance=variance
+        )
         vector = vector + step
         if number > rounds * (1 - AVERAGE_LAST):
             kept.append(vector)

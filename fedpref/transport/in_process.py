@@ -12,6 +12,7 @@ from dataclasses import replace
 from fedpref.core.device import DeviceBook
 from fedpref.core.types import Float, Integer
 from fedpref.errors import FedprefError
+from fedpref.faults import told
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.client import ClientState, Contribute, answer
 from fedpref.rounds.own import Keeper
@@ -130,6 +131,22 @@ class SecureDevice:
         return made.update
 
 
+def ask(endpoint: Endpoint, number: int, request: bytes) -> bytes | None:
+    """The reply of a simulated device, or ``None`` if it refuses.
+
+    Raises:
+        FedprefError: It failed otherwise: a fault, of which only type and place cross
+            from the device.
+    """
+    try:
+        return endpoint(request)
+    except FedprefError:
+        return None
+    except Exception as error:
+        fault = told(error)
+    raise FedprefError(f"device {number}: a fault of ours: {fault}; please report it")
+
+
 def carry(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
     """Run ``drive`` with a way to reach ``endpoints``, keyed by device number."""
 
@@ -138,9 +155,8 @@ def carry(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> N
             endpoint = endpoints.get(number)
             if endpoint is None:
                 continue
-            try:
-                yield number, endpoint(request)
-            except FedprefError:
-                continue
+            reply = ask(endpoint, number, request)
+            if reply is not None:
+                yield number, reply
 
     drive(send)

@@ -9,8 +9,9 @@ give: isolation between devices of one worker.
 
 Frames on a pipe: device numbers (4 bytes each) and the request that goes to all of
 them; back, for each device, its number and its reply, or its number alone if it
-refuses. An empty frame asks for what the devices have noted (``Notes``: one frame a
-device, 8 bytes a number) and ends the worker.
+refuses; or 0 and words about a fault, which ends the worker. An empty frame asks for
+what the devices have noted (``Notes``: one frame a device, 8 bytes a number) and ends
+the worker.
 """
 
 import multiprocessing
@@ -22,9 +23,10 @@ from multiprocessing.connection import Connection, wait
 
 from fedpref.errors import FedprefError, SetupError
 from fedpref.rounds.server import Requests, Send
-from fedpref.transport.in_process import Carry, Endpoint
+from fedpref.transport.in_process import Carry, Endpoint, ask
 
 _ID = struct.Struct("<I")
+_FAULT = 0  # in place of a device's number
 
 
 def forked(workers: int, prepare: Callable[[], None]) -> Carry:
@@ -91,8 +93,11 @@ def _send(
                     open_[pipe] = _start(pipe, todo[pipe])
                 else:
                     del open_[pipe]
+            (number,) = _ID.unpack_from(frame)
+            if number == _FAULT:
+                raise FedprefError(frame[_ID.size :].decode())
             if len(frame) > _ID.size:
-                yield _ID.unpack_from(frame)[0], frame[_ID.size :]
+                yield number, frame[_ID.size :]
 
 
 _Group = tuple[list[int], bytes]
@@ -148,9 +153,10 @@ def _serve(
         request = pipe.recv_bytes()
         for (number,) in _ID.iter_unpack(frame):
             try:
-                reply = mine[number](request)
-            except FedprefError:
-                reply = b""
+                reply = ask(mine[number], number, request) or b""
+            except FedprefError as fault:
+                pipe.send_bytes(_ID.pack(_FAULT) + str(fault).encode())
+                return
             pipe.send_bytes(_ID.pack(number) + reply)
 
 

@@ -34,7 +34,7 @@ def places() -> dict[str, Setup]:
     path = ROOT / "simulations" / "quickstart.toml"
     shares = prepare(config.read(path, ["secagg.mode=sum"]))
     scenario = config.read(path, CENTRAL)
-    plan = calibrate(scenario, shares.model, len(shares.split.train))
+    plan = calibrate(scenario, shares.model, shares.objective, len(shares.split.train))
     central = replace(shares, scenario=scenario, plan=plan)
     alone = replace(central, plan=with_noise(plan, sqrt(plan.spec.units)))
     return {

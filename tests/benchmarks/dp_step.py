@@ -32,8 +32,9 @@ from fedpref.data import assets
 from fedpref.errors import AssetMissing
 from fedpref.models.adapters import Adapter
 from fedpref.models.bases import Base, base_from, load_base
-from fedpref.models.folding import fold, record_losses
+from fedpref.models.folding import fold
 from fedpref.models.gradients import unit_gradients
+from fedpref.models.losses import record_losses
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.objectives import load
 

@@ -47,7 +47,7 @@ def at(setup: Setup, epsilon: float | None) -> Setup:
     }
     privacy = setup.scenario.privacy.model_copy(update=changed)
     scenario = setup.scenario.model_copy(update={"privacy": privacy})
-    plan = calibrate(scenario, setup.model, len(setup.split.train))
+    plan = calibrate(scenario, setup.model, setup.objective, len(setup.split.train))
     return replace(setup, scenario=scenario, plan=plan)
 
 

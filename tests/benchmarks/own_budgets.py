@@ -49,7 +49,7 @@ def at(setup: Setup, own: Any, target: float | None = None) -> Setup:
     privacy = setup.scenario.privacy.model_copy(update=changed)
     scenario = setup.scenario.model_copy(update={"privacy": privacy})
     scenario = scenario.model_copy(update={"own_budgets": own})
-    plan = calibrate(scenario, setup.model, len(setup.split.train))
+    plan = calibrate(scenario, setup.model, setup.objective, len(setup.split.train))
     limits = assigned(own, plan, setup.split.train)
     return replace(setup, scenario=scenario, plan=plan, limits=limits)
 

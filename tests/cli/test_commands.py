@@ -162,7 +162,7 @@ def test_thumbs_do_not_fit_a_reward_objective(
         *("--set", f"data.source={tmp_path / 't.jsonl'}"),
     )
     assert shown.code == 2
-    assert "20 of 20 have a label instead" in shown.err
+    assert "20 bad lines\n  line 1: a thumb; bt needs a choice" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Runs with noise from the devices: under the protocol, without masks, with losses."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,10 +11,11 @@ from fedpref.core.accounting import epsilon
 from fedpref.core.events import SkellamSum
 from fedpref.core.types import Adversary, Relation, Unit
 from fedpref.errors import IntegrityError, Interrupted, MessageError, TooFewSurvivors
+from fedpref.rounds import contribution
 from fedpref.secagg import wire
 from fedpref.secagg.wire import Kind
+from fedpref.simulation import devices, resume, simulate
 from fedpref.simulation import journal as journals
-from fedpref.simulation import resume, simulate
 from fedpref.simulation.folder import RunFolder
 from fedpref.store.ledger import load
 from fedpref.transport import in_process, workers
@@ -214,6 +216,8 @@ def test_a_round_that_is_lost_after_the_charge_stays_charged(few, tmp_path) -> N
     assert (found.charged, found.refunded) == (4, 0)
     rows = (run.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["round"] for row in rows] == [2, 3, 4]
+    notes = json.loads((run.folder / "evaluation.json").read_text())["notes"]
+    assert sum("nothing released: round 1: shares of device" in n for n in notes) == 1
     plan = json.loads((run.folder / "plan.json").read_text())
     assert json.loads(rows[-1])["epsilon"]["server"] == plan["epsilon"]["server"]
 
@@ -238,6 +242,30 @@ def test_too_many_lost_give_the_round_up_and_release_nothing(few, tmp_path) -> N
     found = account(tmp_path / "run")
     assert (found.charged, found.released, found.refunded) == (0, 0, 2)
     assert not (tmp_path / "run" / "checkpoints" / "state.bin").exists()
+
+
+def test_a_sum_with_rubbish_is_charged_not_published_and_said(
+    few, tmp_path, monkeypatch
+) -> None:
+    """One device sends uniform words in the first round; masks hide whose they are."""
+    honest = contribution.contribute
+
+    def one_lies(number, model, *, device, **known):
+        made = honest(number, model, device=device, **known)
+        if (number, device) != (1, 3):
+            return made
+        rng = np.random.default_rng(1)
+        return replace(made, update=rng.integers(-(2**23), 2**23, made.update.size))
+
+    monkeypatch.setattr(devices, "contribute", one_lies)
+    job = few("cohort.spare_rounds=1")
+    run = simulate(job, tmp_path / "run", carry=in_process.carry)
+    found = account(run.folder)
+    assert (found.charged, found.refunded) == (4, 0)
+    rows = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["round"] for row in rows] == [2, 3, 4]
+    notes = json.loads((run.folder / "evaluation.json").read_text())["notes"]
+    assert any("round 1: the sum of 8 devices is out of range" in n for n in notes)
 
 
 def test_simulated_dropouts_lose_some_and_the_run_goes_on(few, tmp_path) -> None:

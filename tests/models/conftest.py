@@ -5,8 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from fedpref.core.types import Objective, Unit
-from fedpref.models.folding import PROVIDED
-from fedpref.objectives import load, names
+from fedpref.objectives import Coupling, about, load, names
 
 
 def softmax_choice(*, scores, choice):
@@ -58,7 +57,12 @@ def grouped() -> Objective:
 @pytest.fixture(scope="session")
 def every_objective() -> list[Objective]:
     """The tests' own and every shipped one that a reward model can serve."""
-    shipped = [load(name, {}, unit=Unit.USER) for name in names()]
-    usable = [objective for objective in shipped if objective.needs <= PROVIDED]
+    shipped = [
+        load(name, {}, unit=Unit.USER)
+        for name in names()
+        if about(name).coupling is not Coupling.BATCH
+    ]
+    served = {"scores", "choice", "group"}
+    usable = [objective for objective in shipped if objective.needs <= served]
     assert usable
     return [*OBJECTIVES.values(), *usable]

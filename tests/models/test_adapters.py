@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fedpref.errors import InputError
 from fedpref.models.adapters import Adapter, adapt, start
+
+ADAPTERS = ("lora", "ffa", "pblora", "pblora_all", "output", "residual", "head")
 
 
 def _names(base, **settings):
@@ -83,3 +86,77 @@ def test_alpha_stays_pefts(tiny):
             if hasattr(module, "scaling") and hasattr(module, "lora_A")
         ]
     assert scaling == [2.0, 2.0]
+
+
+def test_rslora_divides_by_the_root_of_the_rank(tiny):
+    def scale(**settings):
+        adapted = adapt(tiny("bert"), Adapter(targets=("query",), **settings))
+        (layer,) = (m for m in adapted.peft.modules() if hasattr(m, "lora_A"))
+        return layer.scaling["default"]
+
+    assert scale(rank=16, rslora=True) == pytest.approx(8 / 4)
+    assert scale(rank=16, rslora=True, alpha=2.0) == pytest.approx(2 / 4)
+    assert scale(rank=16, alpha=2.0) == pytest.approx(2 / 16)
+
+
+def test_a_frozen_a_is_the_one_that_would_have_been_trained(tiny):
+    free, fixed = (
+        adapt(tiny("gpt2"), Adapter(4, ("c_attn", "c_proj"), "all", freeze_a=freeze))
+        for freeze in (False, True)
+    )
+    assert all("lora_B" in name for name, _ in fixed.parameters)
+    assert len(fixed.parameters) == len(fixed.frozen) == len(free.parameters) // 2
+    for name, parameter in fixed.frozen:
+        assert not parameter.requires_grad
+        assert np.array_equal(parameter.numpy(), free.start[name])
+    assert set(fixed.start) == {name for name, _ in fixed.parameters}
+
+
+def test_with_a_frozen_averaging_is_exact(tiny):
+    """FFA-LoRA: the product is linear in B; with A trained too it is not."""
+    gaps = []
+    for freeze in (True, False):
+        adapted = adapt(tiny("llama"), Adapter(2, ("q_proj",), freeze_a=freeze))
+        layer = next(m for m in adapted.peft.modules() if hasattr(m, "lora_A"))
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        draw = np.random.default_rng(0)
+        products, values = [], []
+        for _ in range(2):
+            values.append(
+                [torch.from_numpy(draw.standard_normal(p.shape)) for p in (down, up)]
+            )
+            if freeze:
+                values[-1][0] = down.detach()
+            products.append(values[-1][1] @ values[-1][0])
+        mean = [(a + b) / 2 for a, b in zip(*values, strict=True)]
+        gaps.append(float(((products[0] + products[1]) / 2 - mean[1] @ mean[0]).norm()))
+    assert gaps[0] < 1e-12 < 1e-2 < gaps[1]
+
+
+def test_gpt2s_layers_are_adapted_as_linear_ones(tiny):
+    from fedpref.models.placement import is_linear, widths
+
+    base = tiny("gpt2")
+    layer = base.family.layers(base.backbone)[0]
+    assert is_linear(layer.mlp.c_fc)
+    assert widths(layer.mlp.c_fc) == (32, 48)
+    assert not is_linear(layer.ln_1)
+    shapes = {
+        name.rpartition(".mlp.")[2]: tuple(parameter.shape)
+        for name, parameter in adapt(base, Adapter(2, ("c_fc",))).parameters
+    }
+    assert shapes == {"c_fc.lora_A.weight": (2, 32), "c_fc.lora_B.weight": (48, 2)}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_base_stays_as_it_is(tiny, adapter_of, name):
+    base = tiny("bert")
+    before = {key: value.clone() for key, value in base.backbone.state_dict().items()}
+    adapted = adapt(base, adapter_of("bert", name))
+    with torch.no_grad():
+        for _, parameter in adapted.parameters:
+            parameter.add_(1.0)
+    after = base.backbone.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert list(adapted.start) == [name for name, _ in adapted.parameters]

@@ -6,13 +6,14 @@ import torch
 
 from fedpref.core.types import Objective, Record, Unit
 from fedpref.errors import InputError, ObjectiveError
-from fedpref.models.folding import (
+from fedpref.models.folding import fold
+from fedpref.models.losses import (
+    by_option,
     check_objective,
-    fold,
-    option_scores,
+    coefficients,
     record_losses,
-    score_coefficients,
 )
+from fedpref.models.reward import RewardModel
 
 A, B, C, D = "text a", "text b", "text c", "text d"
 RECORDS = (
@@ -54,20 +55,20 @@ def test_coefficients_are_softmax_minus_one_hot(softmax):
     p = np.exp(SCORES[[2, 1, 3]]) / np.exp(SCORES[[2, 1, 3]]).sum()
     ann = [-first, first + second, -second, 0]
     bob = [0, 0.5 * p[1], 0.5 * p[0], 0.5 * (p[2] - 1)]
-    found = score_coefficients(softmax, fold(RECORDS, Unit.USER), SCORES)
+    found = coefficients(softmax, fold(RECORDS, Unit.USER), SCORES)
     assert np.abs(found - [ann, bob]).max() < 1e-12
-    rows = score_coefficients(softmax, fold(RECORDS, Unit.RECORD), SCORES)
+    rows = coefficients(softmax, fold(RECORDS, Unit.RECORD), SCORES)
     assert np.abs(rows[0] + rows[2] - ann).max() < 1e-12
     assert np.abs(rows[1] - bob).max() < 1e-12
 
 
 def test_a_text_that_a_record_names_twice_gets_both_contributions(softmax):
     same = fold([Record("ann", "", (A, A), choice=0)], Unit.USER)
-    assert score_coefficients(softmax, same, np.array([0.7])).tolist() == [[0.0]]
+    assert coefficients(softmax, same, np.array([0.7])).tolist() == [[0.0]]
 
 
 def test_absent_options_score_minus_infinity():
-    options = option_scores(fold(RECORDS, Unit.USER), torch.from_numpy(SCORES))
+    options = by_option(fold(RECORDS, Unit.USER), torch.from_numpy(SCORES))
     assert options[0].tolist() == [0.3, -0.2, float("-inf")]
 
 
@@ -83,20 +84,20 @@ def test_a_loss_gets_exactly_what_it_asks_for():
     for needs in ({"scores"}, {"scores", "group"}):
         seen.clear()
         objective = Objective("own", loss, frozenset(needs))
-        score_coefficients(objective, folding, np.zeros(2))
+        coefficients(objective, folding, np.zeros(2))
         assert set(seen) == needs
     assert seen["group"].tolist() == [0, 1]
 
 
 def test_a_loss_that_is_not_finite_poisons_its_own_unit_only(softmax):
-    clean = score_coefficients(softmax, fold(RECORDS, Unit.USER), SCORES)
+    clean = coefficients(softmax, fold(RECORDS, Unit.USER), SCORES)
 
     def broken(*, scores, choice):  # a finite gradient, yet the loss is not a number
         loss = softmax.loss(scores=scores, choice=choice)
         return loss + torch.tensor([0.0, float("nan"), 0.0])
 
     objective = Objective("broken", broken, softmax.needs)
-    found = score_coefficients(objective, fold(RECORDS, Unit.USER), SCORES)
+    found = coefficients(objective, fold(RECORDS, Unit.USER), SCORES)
     assert np.array_equal(found[0], clean[0])
     assert np.isnan(found[1]).all()
 
@@ -104,10 +105,10 @@ def test_a_loss_that_is_not_finite_poisons_its_own_unit_only(softmax):
 def test_what_a_reward_model_cannot_serve_is_refused(grouped, softmax):
     policy = Objective("dpo", lambda: None, frozenset({"policy", "reference"}))
     with pytest.raises(ObjectiveError, match="dpo asks for policy, reference"):
-        check_objective(policy, Unit.USER)
+        check_objective(policy, RewardModel.provides, Unit.USER)
     with pytest.raises(ObjectiveError, match=r'privacy\.unit = "user"'):
-        check_objective(grouped, Unit.RECORD)
-    check_objective(grouped, Unit.USER)
+        check_objective(grouped, RewardModel.provides, Unit.RECORD)
+    check_objective(grouped, RewardModel.provides, Unit.USER)
     thumbs = fold([Record("ann", "", (A,), label=True), *RECORDS], Unit.USER)
     with pytest.raises(InputError, match="1 of 4 have none"):
         record_losses(softmax, thumbs, torch.zeros(4, dtype=torch.float64))
@@ -118,4 +119,4 @@ def test_a_loss_must_return_one_number_a_record(softmax):
         "mean", lambda *, scores: scores[:, 0].mean(), frozenset({"scores"})
     )
     with pytest.raises(ObjectiveError, match=r"returned shape \(\)"):
-        score_coefficients(mean, fold(RECORDS, Unit.USER), SCORES)
+        coefficients(mean, fold(RECORDS, Unit.USER), SCORES)

@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 
 from fedpref.core.types import Objective, Record, Unit
 from fedpref.errors import FedprefError, InputError, ObjectiveError
-from fedpref.models import gradients, tape
-from fedpref.models.folding import fold, record_losses
-from fedpref.models.gradients import (
-    Engine,
-    SharedJacobian,
-    jacobian,
-    self_test,
-    unit_gradients,
-)
+from fedpref.models import jacobians, padding, tape
+from fedpref.models.folding import fold
+from fedpref.models.gradients import Engine, unit_gradients
+from fedpref.models.jacobians import SharedJacobian, jacobian
+from fedpref.models.losses import record_losses
+from fedpref.models.reward import RewardModel
+from fedpref.models.self_test import self_test
 
 FAMILIES = ("bert", "llama")
 TYPES = {torch.float64: 1e-6, torch.float32: 1e-5}
@@ -284,8 +282,8 @@ def test_a_shared_catalogue_gives_each_client_its_own_rows(
 
 def test_a_shared_catalogue_runs_once_a_vector(build, people, catalogue, monkeypatch):
     model, calls = build(), []
-    real = gradients.jacobian
-    monkeypatch.setattr(gradients, "jacobian", lambda *a: calls.append(1) or real(*a))
+    real = jacobians.jacobian
+    monkeypatch.setattr(jacobians, "jacobian", lambda *a: calls.append(1) or real(*a))
     shared = SharedJacobian(model, catalogue)
     for vector in (model.vector, model.vector * 2, model.vector * 2):
         model.set(vector)
@@ -310,19 +308,16 @@ def test_no_records_no_forward(build, softmax, engine, monkeypatch):
 def test_many_texts_run_in_several_batches(build, catalogue, monkeypatch):
     model = build()
     scores, rows = jacobian(model, catalogue)
-    small = gradients.RewardModel.batches
+    small, limit = RewardModel.batches, padding.batches
 
     def split(self, texts):
-        from fedpref.models import bases
-
-        limit = bases.batches
-        monkeypatch.setattr(bases, "batches", lambda lengths: limit(lengths, 24))
+        monkeypatch.setattr(padding, "batches", lambda lengths: limit(lengths, 24))
         found = list(small(self, texts))
-        monkeypatch.setattr(bases, "batches", limit)
+        monkeypatch.setattr(padding, "batches", limit)
         assert len(found) > 5
         return iter(found)
 
-    monkeypatch.setattr(gradients.RewardModel, "batches", split)
+    monkeypatch.setattr(RewardModel, "batches", split)
     again = jacobian(model, catalogue)
     assert np.allclose(again[0], scores, rtol=1e-9, atol=1e-12)
     assert _distance(again[1], rows) < 1e-9

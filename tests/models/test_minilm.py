@@ -10,9 +10,10 @@ from fedpref.data import assets
 from fedpref.errors import AssetMissing
 from fedpref.models.adapters import Adapter
 from fedpref.models.bases import load_base
-from fedpref.models.gradients import Engine, self_test, unit_gradients
+from fedpref.models.gradients import Engine, unit_gradients
 from fedpref.models.reward import RewardModel, embed, public_features
 from fedpref.models.saved import load, save
+from fedpref.models.self_test import self_test
 
 CATALOGUE = tuple(
     f"Electricity from a {who} company, {price}, {term}."

@@ -22,7 +22,8 @@ def _by_hand(model, texts):
             states = backbone(
                 input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
             ).last_hidden_state[0]
-        pooled = states.mean(0).double().numpy()
+        encoder = type(backbone).__name__ == "BertModel"
+        pooled = (states.mean(0) if encoder else states[-1]).double().numpy()
         features = model.features_map
         out.append(
             float((pooled - features.mean) @ features.whitening @ model.head.numpy())

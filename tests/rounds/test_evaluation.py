@@ -269,7 +269,10 @@ def test_training_never_takes_the_evaluations_number(
     """Five requests may train, lost ones included; the sixth asks something else."""
     plan = make_plan(noise=Noise.NONE, spare_rounds=2, evaluation=True)
     journal = SimpleNamespace(
-        next_round=lambda: round_, attempts=lambda: asked, pending=lambda number: None
+        next_round=lambda: round_,
+        attempts=lambda: asked,
+        pending=lambda number: None,
+        kept=lambda number: None,
     )
     assert _left(SimpleNamespace(plan=plan), journal) is left
 

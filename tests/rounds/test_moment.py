@@ -36,6 +36,9 @@ class Diary:
     def pending(self, round_):
         return None
 
+    def kept(self, round_):
+        return None
+
     def hold(self, round_, noisy, digest):
         self.events.append(("hold", round_))
 

@@ -41,6 +41,12 @@ class Diary:
     def pending(self, round_):
         return None
 
+    def kept(self, round_):
+        return None
+
+    def keep(self, round_, record):
+        self.rows.append(("keep", round_, len(record)))
+
     def charge(self, round_, digest):
         self.rows.append(("charge", round_, len(digest)))
 

@@ -1,5 +1,6 @@
 """Every message: there and back, and nothing but that."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -60,8 +61,7 @@ NUMBER = st.integers(0, 2**32 - 1)
 ADVERT = st.builds(legs.Advert, NUMBER, *(byte(32),) * 3, byte(96), rising(), byte(64))
 ADVERTS = st.dictionaries(NUMBER, ADVERT, max_size=3).map(
     lambda found: tuple(
-        legs.Advert(who, *list(vars(advert).values())[1:])
-        for who, advert in sorted(found.items())
+        replace(advert, id=who) for who, advert in sorted(found.items())
     )
 )
 DEALING = st.builds(

@@ -12,6 +12,7 @@ from fedpref.secagg.crypto import ROSTER, Signer, Work
 from fedpref.secagg.roster import Entry, Roster
 
 AUTHORITY = Signer.from_seed(b"a" * 32)
+SERVER = Signer.from_seed(b"s" * 32)
 STRANGER = Signer.from_seed(b"x" * 32)
 LISTED = Roster(
     (Entry(1, b"k" * 32, 5), Entry(4, b"l" * 32, 5), Entry(9, b"m" * 32, 6)), 2_000, 1
@@ -19,7 +20,13 @@ LISTED = Roster(
 
 
 def check(data, now=1_000):
-    return roster.verified(data, authority=AUTHORITY.public, now=now, work=Work())
+    return roster.verified(
+        data,
+        authority=AUTHORITY.public,
+        server=SERVER.public,
+        now=now,
+        work=Work(),
+    )
 
 
 def test_there_and_back() -> None:
@@ -41,6 +48,18 @@ def test_of_another_authority() -> None:
         check(roster.sign(LISTED, STRANGER))
     with pytest.raises(MessageError, match="signature of roster"):
         check(LISTED.content + AUTHORITY.sign(b"descriptor", LISTED.content))
+
+
+def test_the_authority_is_not_the_server() -> None:
+    data = roster.sign(LISTED, SERVER)
+    with pytest.raises(MessageError, match="the authority's key is the server's"):
+        roster.verified(
+            data,
+            authority=SERVER.public,
+            server=SERVER.public,
+            now=1_000,
+            work=Work(),
+        )
 
 
 def test_every_flipped_bit_is_noticed(flip) -> None:

@@ -8,8 +8,8 @@ import pytest
 from fedpref.core.rows import GENESIS
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.plan import PrivacyPlan, PrivacySpec
-from fedpref.rounds.secure import Head, terms_of
-from fedpref.simulation.enrolment import enrol, limits_of
+from fedpref.rounds.secure import Head
+from fedpref.simulation.enrolment import enrol
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +64,3 @@ def test_no_two_runs_share_keys_and_no_key_shows(plan) -> None:
     assert one.members[1].signer.public != two.members[1].signer.public
     assert "Signer" not in repr(one)
     assert enrol(plan, "other", head).coordinator.task != one.coordinator.task
-
-
-def test_devices_insist_on_what_the_plan_counts_on(plan) -> None:
-    """What the server offers is what a device of the same plan accepts, and no less."""
-    limits, terms = limits_of(plan, 1), terms_of(plan, 1)
-    assert limits.colluders == Fraction(1, 10)
-    assert limits.contributors == plan.min_survivors - plan.colluders == 7
-    assert limits.min_survivors == terms.min_survivors == 8
-    assert (limits.coordinates, limits.word_bits) == (3, 24)
-    assert (terms.coordinates, terms.word_bits) == (3, 24)
-    assert terms.threshold == plan.threshold
-    assert limits.neighbours == terms.neighbours == 0

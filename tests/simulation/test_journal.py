@@ -12,7 +12,7 @@ from fedpref.core.events import GaussianSum, NonPrivate
 from fedpref.core.rows import Cap, Part, Reservation
 from fedpref.core.types import Adversary, Noise, Relation, Unit
 from fedpref.errors import InputError, IntegrityError
-from fedpref.rounds.server import ServerState
+from fedpref.rounds.server import Noisy, ServerState
 from fedpref.simulation import budget
 from fedpref.simulation.folder import RunFolder
 from fedpref.simulation.journal import RunJournal
@@ -173,3 +173,81 @@ def test_a_run_that_was_closed_is_refused_unless_it_had_come_to_its_end(
     changed.plan.stages = changed.plan.stages[:2]
     with pytest.raises(IntegrityError, match="not reserved in it as it is here"):
         budget.reserve_again(changed, "c", ledger, begun=True)
+
+
+# A round that was charged and not unmasked
+
+KEPT, CHARGED = b"the record of a round", bytes([7]) * 32
+
+
+def lasting(ledger, folder) -> RunJournal:
+    return replace(journal(ledger, folder, masked=True), lasting=True)
+
+
+def charged(book: RunJournal, number: int = 1) -> RunJournal:
+    book.keep(number, KEPT)
+    book.charge(number, CHARGED)
+    return book
+
+
+def test_lasting_devices_are_asked_from_the_record(ledger, tmp_path) -> None:
+    book = charged(lasting(ledger, tmp_path))
+    assert book.recover() is None
+    assert (book.next_round(), book.pending(1)) == (1, None)
+    assert book.kept(1) == (KEPT, CHARGED)
+    assert book.kept(2) is None
+    noisy = Noisy(np.arange(3), 7)
+    book.hold(1, noisy, CHARGED)
+    assert book.recover() is None
+    found = book.pending(1)
+    assert found is not None
+    assert np.array_equal(found.total, noisy.total)
+    book.settle(state(1))
+    assert not book.folder.has_record
+    assert not book.folder.has_pending
+    assert (book.account.released, book.account.used) == (1, (1, 0, 0))
+    assert book.kept(1) is None
+
+
+def test_without_lasting_devices_it_stays_charged_and_leaves_no_record(
+    ledger, tmp_path
+) -> None:
+    book = charged(journal(ledger, tmp_path, masked=True))
+    assert not book.folder.has_record
+    assert book.kept(1) is None
+    assert book.recover() is None
+    assert (book.account.used, book.account.unmasking) == ((1, 0, 0), None)
+    assert book.account.refunded == 0
+    assert (book.next_round(), book.kept(1), book.kept(2)) == (2, None, None)
+
+
+def test_a_record_without_a_charge_is_dropped(ledger, tmp_path) -> None:
+    book = lasting(ledger, tmp_path)
+    book.keep(1, KEPT)
+    assert book.kept(1) is None
+    assert book.recover() is None
+    assert not book.folder.has_record
+    assert book.account.used == (0, 0, 0)
+
+
+def test_a_round_that_is_given_up_leaves_no_record(ledger, tmp_path) -> None:
+    book = charged(lasting(ledger, tmp_path))
+    book.give_up(1, refund=False)
+    assert not book.folder.has_record
+    assert book.account.used == (1, 0, 0)
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "of another run"])
+def test_a_record_that_cannot_be_read_stops_the_run(ledger, tmp_path, fault) -> None:
+    book = charged(lasting(ledger, tmp_path))
+    path = book.folder.path / "checkpoints" / "record.bin"
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif fault == "gone":
+        path.unlink()
+    else:
+        book = replace(book, seal=bytes([1]) * 32)
+    assert book.recover() is None
+    with pytest.raises(IntegrityError, match=r"record\.bin"):
+        book.kept(1)
+    assert book.account.unmasking == CHARGED.hex()

@@ -4,9 +4,12 @@ import os
 
 import pytest
 
-from fedpref.errors import MessageError, SetupError
+from fedpref.errors import InputError, MessageError, SetupError, TooFewSurvivors
+from fedpref.secagg import wire
+from fedpref.secagg.wire import Kind
 from fedpref.transport import in_process
 
+HEAD = wire.message(Kind.SURVIVORS, bytes(32))
 ENDPOINTS = {
     1: lambda request: request[::-1],
     2: lambda request: b"two",
@@ -18,7 +21,7 @@ def refuse(request: bytes) -> bytes:
     raise MessageError("a reason that is nobody's business")
 
 
-def replies(carry, endpoints, requests=(b"abc",)):
+def replies(carry, endpoints, requests=(HEAD,)):
     heard = []
 
     def drive(send):
@@ -40,9 +43,42 @@ def carry(request):
 
 
 def test_every_device_answers_every_request(carry) -> None:
-    first, second = replies(carry, ENDPOINTS, (b"abc", b"xyz"))
-    assert first == {1: b"cba", 2: b"two", 3: bytes(100_000)}
-    assert second[1] == b"zyx"
+    first, second = replies(carry, ENDPOINTS, (HEAD + b"abc", HEAD + b"xyz"))
+    assert first == {1: b"cba" + HEAD[::-1], 2: b"two", 3: bytes(100_000)}
+    assert second[1] == b"zyx" + HEAD[::-1]
+
+
+def test_forty_devices_are_asked_once_each_and_all_answer(carry) -> None:
+    """More than a grid in this process answers in one look."""
+    asked = []
+
+    def device(number):
+        return lambda request: asked.append(number) or bytes([number])
+
+    (heard,) = replies(carry, {number: device(number) for number in range(1, 41)})
+    assert heard == {number: bytes([number]) for number in range(1, 41)}
+    assert sorted(asked) == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    "error", [TooFewSurvivors("few"), InputError("bad"), KeyboardInterrupt, SystemExit]
+)
+def test_what_ends_the_rounds_comes_through(carry, error) -> None:
+    """A Flower app in between changes neither an exit code nor Ctrl-C."""
+
+    def drive(send):
+        raise error
+
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        carry(ENDPOINTS, drive)
+
+
+def test_ctrl_c_in_a_device_of_this_process_is_no_refusal(carry) -> None:
+    def device(request):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replies(carry, {1: device})
 
 
 def test_a_refusal_is_silence(carry) -> None:
@@ -66,6 +102,9 @@ def test_over_flower_nothing_of_a_failure_crosses() -> None:
         for content in (courier.pack(b"hello"), RecordDict(), courier.pack(b"")):
             message = Message(content, 1, "train.round")
             seen += grid.send_and_receive([message])
+        message = Message(courier.pack(b"hello"), 1, "train.unknown")
+        (unknown,) = grid.send_and_receive([message])
+    assert "No train function registered" in unknown.error.reason  # Flower's own words
     assert len(seen) == 3
     for reply in seen:
         assert reply.has_error()
@@ -112,6 +151,19 @@ def test_a_grid_with_too_few_nodes_is_refused() -> None:
     grid = InProcessGrid(apps.courier_app(), [1, 2], 1)
     with pytest.raises(SetupError, match=r"nodes = 2, must be >= 3"):
         apps.over_grid(grid)(ENDPOINTS, lambda send: None)
+
+
+def test_people_of_this_process_are_not_put_behind_other_processes_nodes() -> None:
+    from flwr.serverapp import Grid
+
+    from fedpref.transport.flower import apps
+
+    class Elsewhere(Grid):
+        pass
+
+    Elsewhere.__abstractmethods__ = frozenset()
+    with pytest.raises(SetupError, match="cannot answer at other processes"):
+        apps.over_grid(Elsewhere())(ENDPOINTS, lambda send: None)
 
 
 def test_messages_share_no_memory_between_the_sides() -> None:

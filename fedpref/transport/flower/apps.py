@@ -2,6 +2,10 @@
 
 The same rounds as :mod:`fedpref.transport.in_process`; what differs is the road: each
 request is a ``Message`` that a ``ServerApp`` sends over a ``Grid`` to a ``ClientApp``.
+
+Guarantees: whatever ends a run ends it as on any other road, KeyboardInterrupt and our
+own errors included; the environment is left as it was. Does not give: other processes;
+for those see :mod:`fedpref.transport.flower.remote`.
 """
 
 import os
@@ -9,25 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from flwr.app import Context, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedpref.errors import SetupError
 from fedpref.rounds.server import Send
-from fedpref.transport.flower.courier import VARIABLE, deliver, hang_up, listen
-from fedpref.transport.flower.grid import InProcessGrid, over
+from fedpref.transport.flower.courier import VARIABLE, courier_app, hang_up, listen
+from fedpref.transport.flower.exchange import at_once, over
+from fedpref.transport.flower.grid import InProcessGrid
 from fedpref.transport.in_process import Carry, Endpoint
 
 _RUN, _TASK, _SERVER_NODE = 1, 1, 0
-_TIMEOUT_S = 600.0
-
-
-def courier_app() -> ClientApp:
-    """A Flower client that only carries bytes."""
-    app = ClientApp()
-    app.train("round")(deliver)
-    return app
 
 
 def carry(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
@@ -59,10 +55,16 @@ def over_grid(grid: Grid) -> Carry:
     """A road over ``grid``; devices of this process answer at its nodes, in order.
 
     Raises (when used):
-        SetupError: The grid has fewer nodes than there are devices.
+        SetupError: The grid is not in this process, or has fewer nodes than there are
+            devices.
     """
 
     def road(endpoints: Mapping[int, Endpoint], drive: Callable[[Send], None]) -> None:
+        if not isinstance(grid, InProcessGrid):
+            raise SetupError(
+                "people simulated in this process cannot answer at other processes' "
+                "nodes; name the folder of their identities, or simulate without them"
+            )
         nodes = sorted(grid.get_node_ids())
         if len(nodes) < len(endpoints):
             raise SetupError(
@@ -71,7 +73,7 @@ def over_grid(grid: Grid) -> Carry:
             )
         pairs = list(zip(nodes, endpoints, strict=False))
         with _listening({node: endpoints[device] for node, device in pairs}):
-            drive(over(grid, dict(pairs), timeout_s=_TIMEOUT_S))
+            drive(over(grid, dict(pairs), wait=at_once()))
 
     return road
 

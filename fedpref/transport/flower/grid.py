@@ -1,25 +1,31 @@
-"""A Flower ``Grid`` in one process, and the road that rounds take over any grid.
+"""A Flower ``Grid`` in one process, for simulations and tests.
 
 Guarantees: messages are real Flower messages, their content copied at each hop so that
-nothing is shared between the two sides. Does not give: a network, time-outs or faults.
+nothing is shared between the two sides; an exception of the client app becomes an error
+that quotes it, as in Flower, so that a courier which lets one through is found out.
+Does not give: a network, time or faults.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
+from itertools import islice
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fedpref.rounds.server import Requests, Send
-from fedpref.transport.flower.courier import pack, unpack
+FAILED = 2
+"""Code of the error that stands for an exception of the client app."""
 
-MESSAGE_TYPE = "train.round"
+_AT_ONCE = 16
 
 
 class InProcessGrid(Grid):  # type: ignore[misc]
-    """Calls one ``ClientApp`` for every node, one after another.
+    """Calls one ``ClientApp`` for every node.
+
+    A request is answered when its reply is pulled, a few at a time, so that never more
+    than a few replies are in memory.
 
     Args:
         client_app: The courier.
@@ -33,7 +39,7 @@ class InProcessGrid(Grid):  # type: ignore[misc]
         self._contexts = {
             node: Context(run_id, node, {}, RecordDict(), {}) for node in nodes
         }
-        self._replies: dict[str, Message] = {}
+        self._queue: dict[str, Message] = {}
         self._sent = 0
 
     def set_run(self, run: Run) -> None:
@@ -61,46 +67,38 @@ class InProcessGrid(Grid):  # type: ignore[misc]
         return list(self._contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Deliver each message at once; returns what to pull its reply by."""
-        return [self._deliver(message) for message in messages]
+        """Take messages; returns what to pull each reply by, "" for no such node."""
+        return [self._take(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies that have not been pulled before."""
-        known = (self._replies.pop(key, None) for key in message_ids)
-        return [reply for reply in known if reply is not None]
+        """The next few replies; each is given out once."""
+        known = [key for key in message_ids if key in self._queue]
+        return [self._reply(self._queue.pop(key)) for key in islice(known, _AT_ONCE)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Push and pull."""
-        return self.pull_messages(self.push_messages(messages))
+        """Push, and pull until nothing is left."""
+        keys, replies = list(self.push_messages(messages)), list[Message]()
+        while more := list(self.pull_messages(keys)):
+            replies += more
+        return replies
 
-    def _deliver(self, message: Message) -> str:
-        node = message.metadata.dst_node_id
+    def _take(self, message: Message) -> str:
+        if message.metadata.dst_node_id not in self._contexts:
+            return ""
         self._sent += 1
         key = f"{self._run.run_id}/{self._sent}"
-        reply = self._client_app(deepcopy(message), self._contexts[node])
-        self._replies[key] = deepcopy(reply)
+        mine = deepcopy(message)
+        mine.metadata.__dict__["_message_id"] = key  # as Flower's own grids do
+        self._queue[key] = mine
         return key
 
-
-def over(grid: Grid, devices: Mapping[int, int], *, timeout_s: float) -> Send:
-    """Requests over ``grid`` and their replies, one message at a time.
-
-    Args:
-        grid: Any Flower grid.
-        devices: Device number by node; other nodes of the grid are never asked.
-        timeout_s: How long to wait for a reply, in seconds.
-    """
-
-    def send(requests: Requests) -> Iterator[tuple[int, bytes]]:
-        for node, device in devices.items():
-            if device not in requests:
-                continue
-            message = Message(pack(requests[device]), node, MESSAGE_TYPE)
-            for reply in grid.send_and_receive([message], timeout=timeout_s):
-                data = unpack(reply.content) if reply.has_content() else None
-                if data is not None:
-                    yield device, data
-
-    return send
+    def _reply(self, message: Message) -> Message:
+        context = self._contexts[message.metadata.dst_node_id]
+        try:
+            reply = self._client_app(message, context)
+        except Exception as error:
+            quoted = Error(code=FAILED, reason=f"{type(error)}:<'{error}'>")
+            reply = Message(quoted, reply_to=message)
+        return deepcopy(reply)
