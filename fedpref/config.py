@@ -17,7 +17,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -62,15 +64,45 @@ class DataSection(_Section):
     templates: dict[str, str] | None = None
 
 
-class AdapterSection(_Section):
+class LoraSection(_Section):
     """``model.adapter``: LoRA on the top layers; leave it out for a head alone."""
 
     kind: Literal["lora"] = "lora"
     r: Annotated[int, Field(ge=1, le=256)] = 4
+    alpha: Positive | None = None
     layers: str = "last:1"
     targets: tuple[str, ...] = ("query", "value")
     scale: Positive = 0.1
     init_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    rslora: bool = False
+    freeze_a: bool = False
+
+
+class RepcaliSection(_Section):
+    """``model.adapter`` with ``kind = "repcali"``: a calibration of hidden states."""
+
+    kind: Literal["repcali"]
+    place: Literal["output", "residual", "head"] = "output"
+    layer: Annotated[int, Field(ge=1)] | None = None
+    strength: Positive = 1.0
+    restore: bool = True
+    scale: Positive = 0.1
+
+
+AdapterSection = LoraSection | RepcaliSection
+_ADAPTERS = {"lora": LoraSection, "repcali": RepcaliSection}
+
+
+def _kind(value: Any) -> str:
+    """Of an adapter, ``lora`` unless it says otherwise."""
+    found = value.get("kind", "lora") if isinstance(value, dict) else value.kind
+    return str(found)
+
+
+_AnyAdapter = Annotated[
+    Annotated[LoraSection, Tag("lora")] | Annotated[RepcaliSection, Tag("repcali")],
+    Discriminator(_kind),
+]
 
 
 class ModelSection(_Section):
@@ -79,7 +111,7 @@ class ModelSection(_Section):
     task: Literal["reward"] = "reward"
     base: Literal["minilm"] = "minilm"
     features: Annotated[int, Field(ge=1, le=4096)] = 16
-    adapter: AdapterSection | None = None
+    adapter: _AnyAdapter | None = None
     engine: Literal["one_pass", "loop"] = "one_pass"
 
 
@@ -409,7 +441,7 @@ def _override(raw: dict[str, Any], override: str) -> str:
 def _explain(problem: dict[str, Any]) -> str:
     """One line: the key, what is wrong, and the nearest valid name if it is unknown."""
     loc = [str(part) for part in problem["loc"]]
-    key = ".".join(loc)
+    key = ".".join(part for part in loc if part not in _ADAPTERS)
     if problem["type"] == "extra_forbidden":
         known = _fields(loc[:-1])
         close = get_close_matches(loc[-1], known, n=1, cutoff=0.5)
@@ -426,6 +458,11 @@ def _explain(problem: dict[str, Any]) -> str:
 def _fields(loc: Iterable[str]) -> list[str]:
     model: Any = Scenario
     for part in loc:
+        if part == "adapter":
+            continue
+        if part in _ADAPTERS:  # the kind stands behind the key
+            model = _ADAPTERS[part]
+            continue
         annotation = model.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
         models = [

@@ -90,6 +90,15 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
         ("privacy.clipp=1", r"privacy.clipp: unknown key; did you mean clip\?"),
         ("privcy.clip=1", r"privcy: unknown key; did you mean privacy\?"),
         ("model.adapter.rr=1", r"model.adapter.rr: unknown key; did you mean r\?"),
+        ('model.adapter={kind="dora"}', r"model\.adapter: .*'lora', 'repcali'"),
+        (
+            'model.adapter={kind="repcali",r=2}',
+            r"model\.adapter\.r: unknown key; known",
+        ),
+        (
+            'model.adapter={kind="repcali",place="end"}',
+            r"model\.adapter\.place = 'end'",
+        ),
         ("run.zzz=1", "run.zzz: unknown key; known: name, seed"),
         ("privacy.unit=people", "privacy.unit = 'people'"),
         ("privacy.clip=-1", "privacy.clip = -1"),
@@ -113,6 +122,16 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
 def test_refuses(write, override, needle) -> None:
     with pytest.raises(ScenarioError, match=needle):
         config.read(write(), [override])
+
+
+def test_an_adapter_is_lora_unless_it_says_otherwise(write) -> None:
+    found = config.read(write(), ["model.adapter.freeze_a=true"]).model.adapter
+    assert (found.kind, found.freeze_a, found.rslora) == ("lora", True, False)
+    given = 'model.adapter={kind="repcali",place="residual",layer=2}'
+    scenario = config.read(write(), [given])
+    assert scenario.model.adapter.layer == 2
+    again = config.parse(tomllib.loads(scenario.to_toml()), source="again")
+    assert again == scenario
 
 
 def test_reports_every_problem_at_once(write) -> None:

@@ -17,7 +17,8 @@ needs is asked for by reserved names:
                                    where there is none
     group [records]                number of the record's user
     previous [1]                   what the round before has released of ``statistic``,
-                                   as a mean over records; 0 in the first round
+                                   the mean over units of each one's mean over its
+                                   records; 0 in the first round
     preference [records, objectives]   weights of the objectives, each row sums to 1
 
 A file that asks for ``previous`` has a second function, ``statistic``: one number a
@@ -25,8 +26,8 @@ record, which goes into the unit's contribution as one more coordinate.
 
 Guarantee under test (tests/contracts): the loss of record i depends on record i alone.
 One that asks for ``group`` or ``mismatched`` may couple records of one user and is
-refused where the protected unit is the record. One that couples the batch is refused where there is
-noise. What stands in for them is named.
+refused where the protected unit is the record. One that couples the batch is refused
+where there is noise. What stands in for them is named.
 """
 
 import inspect

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedpref.config import AdapterSection, Baseline
+from fedpref.config import AdapterSection, Baseline, LoraSection
 from fedpref.core.entropy import Entropy
 from fedpref.core.types import Float, Noise
 from fedpref.errors import InputError
@@ -138,7 +138,7 @@ def _head_only(setup: Setup, model: Float, entropy: Entropy, table: _Table) -> N
 
 
 def _adapter(setup: Setup, model: Float, entropy: Entropy, table: _Table) -> None:
-    adapter = setup.scenario.model.adapter or AdapterSection()
+    adapter = setup.scenario.model.adapter or LoraSection()
     _trained(ADAPTER_AND_HEAD, adapter, setup, entropy, table)
 
 

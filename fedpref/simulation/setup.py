@@ -12,7 +12,7 @@ import numpy as np
 
 from fedpref import objectives
 from fedpref.cohorts import exact
-from fedpref.config import AdapterSection, Scenario
+from fedpref.config import AdapterSection, RepcaliSection, Scenario
 from fedpref.core.types import Float, Objective, Record
 from fedpref.data import assets, partition, sources
 from fedpref.data.partition import Split
@@ -31,6 +31,7 @@ from fedpref.models.gradients import (
     own_jacobian,
     unit_gradients,
 )
+from fedpref.models.repcali import RepCali
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.models.self_test import self_test
 from fedpref.plan import PrivacyPlan, PrivacySpec
@@ -123,14 +124,11 @@ def build_model(
     """The reward model at its starting point."""
     if adapter is None:
         return RewardModel(base, features)
-    settings = Adapter(
-        rank=adapter.r,
-        targets=adapter.targets,
-        layers=adapter.layers,
-        scale=adapter.scale,
-        seed=adapter.init_seed,
-    )
-    return RewardModel(base, features, settings)
+    given = adapter.model_dump(exclude={"kind"})
+    if isinstance(adapter, RepcaliSection):
+        return RewardModel(base, features, RepCali(**given))
+    given |= {"rank": given.pop("r"), "seed": given.pop("init_seed")}
+    return RewardModel(base, features, Adapter(**given))
 
 
 def calibrate(
