@@ -115,7 +115,7 @@ def _refuse_coupling(
     if said.coupling is Coupling.BATCH and private:
         raise ObjectiveError(
             f"objective {name} couples everybody's records in a batch, so nobody's "
-            f"effect is bounded by a clip; {instead}privacy.noise = none"
+            f"effect is bounded by a clip; use {', '.join(said.safe)}"
         )
 
 

@@ -52,6 +52,8 @@ class Range:
 ANY = Range("any number", lambda _: True)
 NOT_NEGATIVE = Range("0 or more", lambda x: x >= 0)
 POSITIVE = Range("above 0", lambda x: x > 0)
+EXPONENT = Range("50 or less", lambda x: x <= 50)  # e^x stays far from overflow
+DISTANCE = Range("1e-6 or more", lambda x: x >= 1e-6)  # from a pole, of a clamp
 SHARE = Range("above 0 and below 1", lambda x: 0 < x < 1)
 BELOW_HALF = Range("0 or more and below 0.5", lambda x: 0 <= x < 0.5)
 

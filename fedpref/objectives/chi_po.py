@@ -9,14 +9,14 @@ straight line. A choice among K options counts as its K - 1 pairs, summed.
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from fedpref.objectives._about import ANY, POSITIVE, About, Takes, Trains
+from fedpref.objectives._about import EXPONENT, POSITIVE, About, Takes, Trains
 from fedpref.objectives._terms import exponential, log_ratios, pair_sum
 
 ABOUT = About(
     takes=Takes.CHOICE,
     trains=Trains.POLICY,
     source="reconstruction of chi-PO (arXiv 2407.13399)",
-    ranges={"beta": POSITIVE, "reward": POSITIVE, "clamp": ANY},
+    ranges={"beta": POSITIVE, "reward": POSITIVE, "clamp": EXPONENT},
     bound="beta * (1 + exp(clamp))",
 )
 

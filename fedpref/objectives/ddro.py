@@ -13,14 +13,14 @@ from math import exp, log
 import torch
 from torch import Tensor
 
-from fedpref.objectives._about import POSITIVE, SHARE, About, Takes, Trains
+from fedpref.objectives._about import DISTANCE, SHARE, About, Takes, Trains
 from fedpref.objectives._terms import single_ratio
 
 ABOUT = About(
     takes=Takes.THUMB,
     trains=Trains.POLICY,
     source="reconstruction of DDRO (arXiv 2505.07558)",
-    ranges={"share": SHARE, "gap": POSITIVE},
+    ranges={"share": SHARE, "gap": DISTANCE},
     bound="max(1, share / (1 - share), 1 / (1 - exp(-gap)))",
 )
 

@@ -9,14 +9,14 @@ options has one likelihood term and K - 1 ratio terms.
 
 from torch import Tensor
 
-from fedpref.objectives._about import ANY, About, Takes, Trains
+from fedpref.objectives._about import EXPONENT, About, Takes, Trains
 from fedpref.objectives._terms import exponential, log_ratios, of_chosen, pair_sum
 
 ABOUT = About(
     takes=Takes.CHOICE,
     trains=Trains.POLICY,
     source="reconstruction of InfoPO (arXiv 2505.08507)",
-    ranges={"clamp": ANY},
+    ranges={"clamp": EXPONENT},
     bound="max(1, exp(clamp))",
 )
 

@@ -9,14 +9,14 @@ model starts. K > 2 options count as K - 1 pairs, each with a length of its own.
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from fedpref.objectives._about import POSITIVE, About, Takes, Trains
+from fedpref.objectives._about import DISTANCE, About, Takes, Trains
 from fedpref.objectives._terms import pair_sum
 
 ABOUT = About(
     takes=Takes.CHOICE,
     trains=Trains.REWARD,
     source="baseline in the code of BSR (arXiv 2505.07271)",
-    ranges={"floor": POSITIVE},
+    ranges={"floor": DISTANCE},
     bound="1 / floor",
 )
 

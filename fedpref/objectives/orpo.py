@@ -13,14 +13,14 @@ from math import expm1
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from fedpref.objectives._about import NOT_NEGATIVE, POSITIVE, About, Takes, Trains
+from fedpref.objectives._about import DISTANCE, NOT_NEGATIVE, About, Takes, Trains
 from fedpref.objectives._terms import of_chosen, pair_sum, per_token
 
 ABOUT = About(
     takes=Takes.CHOICE,
     trains=Trains.POLICY,
     source="ORPO, Hong et al. (2024), as released in TRL",
-    ranges={"strength": NOT_NEGATIVE, "gap": POSITIVE},
+    ranges={"strength": NOT_NEGATIVE, "gap": DISTANCE},
     bound="1 + strength / (1 - exp(-gap))",
 )
 

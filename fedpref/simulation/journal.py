@@ -242,8 +242,7 @@ def _digest_of(state: ServerState) -> str:
     )
     named = {**state.optimiser, "model": state.model, "last_sum": state.last_sum}
     named |= {"evaluation": state.evaluation, "moment": state.moment}
-    if state.statistic.size:
-        named |= {"statistic": state.statistic}
+    named |= {"statistic": state.statistic}
     digest = sha256(counts.tobytes())
     for name, value in sorted(named.items()):
         digest.update(f"{name}:{value.size}:".encode())

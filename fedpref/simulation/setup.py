@@ -31,6 +31,7 @@ from fedpref.models.gradients import (
     own_jacobian,
     unit_gradients,
 )
+from fedpref.models.losses import check_objective
 from fedpref.models.repcali import RepCali
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.models.self_test import self_test
@@ -89,6 +90,8 @@ def prepare(scenario: Scenario) -> Setup:
     objective = scenario.build_objective()
     _check_coupling(objective)
     model = build_model(base, features, scenario.model.adapter)
+    # On a device it would be a failure of the person's data: zeros, and no message.
+    check_objective(objective, model.provides, scenario.privacy.unit)
     plan = calibrate(scenario, model, objective, len(split.train))
     if Engine(scenario.model.engine) is Engine.ONE_PASS:
         self_test(model, objective)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedpref import config
-from fedpref.config import AdapterSection
+from fedpref.config import LoraSection
 from fedpref.core.entropy import SeededEntropy
 from fedpref.evaluate.metrics import Evaluation, evaluate
 from fedpref.simulation.journal import NoJournal
@@ -54,7 +54,7 @@ def at(setup: Setup, epsilon: float | None) -> Setup:
 def rows(seeds: int) -> Iterator[dict[str, object]]:
     """One row a model and epsilon."""
     head = prepare(config.read(ROOT / "simulations" / "linear_head.toml"))
-    models = {"head": head, "LoRA + head": with_adapter(head, AdapterSection())}
+    models = {"head": head, "LoRA + head": with_adapter(head, LoraSection())}
     for name, setup in models.items():
         for epsilon in EPSILONS:
             begun = time.perf_counter()

@@ -57,7 +57,7 @@ def test_an_objective_that_couples_the_batch_is_refused_by_name(simulate) -> Non
     shown = simulate("bsr_batch", PAIRS)
     assert shown.code == 2
     assert "objective bsr_batch couples everybody's records" in shown.err
-    assert "use bsr_user, bsr_lagged, bsr_pair, or privacy.noise = none" in shown.err
+    assert "use bsr_user, bsr_lagged, bsr_pair" in shown.err
 
 
 def test_keywords_are_checked_with_the_scenario(simulate) -> None:

@@ -99,6 +99,31 @@ def test_finite_at_extremes(name, size: float) -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("chi_po", "clamp", 50.0),
+        ("infopo", "clamp", 50.0),
+        ("orpo", "gap", 1e-6),
+        ("ddro", "gap", 1e-6),
+        ("logit_norm", "floor", 1e-6),
+    ],
+)
+def test_a_clamp_at_the_end_of_its_range_still_clamps(name, key, value) -> None:
+    """Past it there would be infinities, and a device with one sends zeros."""
+    beyond = value * (1.01 if value > 1 else 0.99)
+    with pytest.raises(ObjectiveError, match=f"objective.{key} = "):
+        loaded(name, **{key: beyond})
+    given = grid(name)
+    given = {k: given[k][: 2 * len(WIDE) ** 2] for k in loaded(name).needs}
+    (moving,) = (k for k in MOVING if k in given)
+    leaf = given[moving].clone().requires_grad_()
+    losses = loaded(name, **{key: value}).loss(**(given | {moving: leaf}))
+    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+    assert losses.isfinite().all()
+    assert gradient.isfinite().all()
+
+
 @every
 def test_gradient_matches_finite_differences(name) -> None:
     given, step = inputs(name), 1e-5

@@ -110,3 +110,11 @@ def test_a_batch_of_several_people_does_not_exist_here(few) -> None:
     job = job.model_copy(update={"objective": ObjectiveSection(name="bsr_batch")})
     with pytest.raises(ObjectiveError, match="no device sees other people's"):
         setup.prepare(job)
+
+
+@pytest.mark.parametrize("engine", ["one_pass", "loop"])
+def test_a_policy_objective_is_refused_before_training(few, engine) -> None:
+    """Devices would fail one by one, and a run of zeros would spend the budget."""
+    job = few("objective.name=dpo", f"model.engine={engine}", "secagg.mode=sum")
+    with pytest.raises(ObjectiveError, match="dpo asks for policy, reference"):
+        setup.prepare(job)
