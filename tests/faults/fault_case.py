@@ -124,6 +124,7 @@ def plan_of(terms: Terms) -> SimpleNamespace:
             word_bits=terms.word_bits,
             rounds=ROUNDS,
             noise=Noise.NONE,
+            clip=1.0,
             counts=SimpleNamespace(neighbours=terms.neighbours),
         ),
     )
