@@ -9,6 +9,7 @@ devices themselves check.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def secure(
                 journal.give_up(number, refund=True)
                 raise TooFewSurvivors(f"round {number}: {error}") from None
             digest = record.digest(state)
-            journal.keep(number, record.write(state))
+            journal.keep(number, partial(record.write, state))
             journal.charge(number, digest)
         else:  # charged before a crash: only leg 4 is left
             content, digest = kept

@@ -35,8 +35,11 @@ class Journal(Protocol):
     def kept(self, round_: int) -> "tuple[bytes, bytes] | None":
         """The record of a round that was charged and not opened, and its digest."""
 
-    def keep(self, round_: int, record: bytes) -> None:
-        """Keep what a masked sum is opened with after a crash; before the charge."""
+    def keep(self, round_: int, record: Callable[[], bytes]) -> None:
+        """Keep what a masked sum is opened with after a crash; before the charge.
+
+        ``record`` makes it, 64 bytes for each pair of devices: only if it is of use.
+        """
 
     def charge(self, round_: int, digest: bytes) -> None:
         """Charge the round; raises if it must not be released.

@@ -18,6 +18,7 @@ Does not give: secrecy of the pending file; with central noise this machine is t
 with far more than that.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -112,10 +113,10 @@ class RunJournal:
             return None
         return self.folder.load_record(self.seal), bytes.fromhex(account.unmasking)
 
-    def keep(self, round_: int, record: bytes) -> None:
+    def keep(self, round_: int, record: Callable[[], bytes]) -> None:
         """Make the record durable, before the charge that it explains."""
         if self.lasting:
-            self.folder.save_record(record, self.seal)
+            self.folder.save_record(record(), self.seal)
 
     def charge(self, round_: int, digest: bytes) -> None:
         """Make the charge durable. Nothing has been revealed before."""
@@ -205,7 +206,7 @@ class NoJournal:
         """Nothing outlives such a training."""
         return None
 
-    def keep(self, round_: int, record: bytes) -> None:
+    def keep(self, round_: int, record: Callable[[], bytes]) -> None:
         """Nothing outlives such a training."""
 
     def charge(self, round_: int, digest: bytes) -> None:

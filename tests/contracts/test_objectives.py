@@ -231,7 +231,7 @@ def test_refused_by_name_where_it_leaves_a_unit_unbounded(name) -> None:
 
 
 def test_a_batch_is_refused_unless_somebody_says_that_nothing_is_private() -> None:
-    with pytest.raises(ObjectiveError, match="use bsr_user, bsr_lagged, bsr_pair$"):
+    with pytest.raises(ObjectiveError, match=r"use bsr_user, bsr_lagged, bsr_pair$"):
         objectives.load("bsr_batch", {}, unit=Unit.USER)
 
 

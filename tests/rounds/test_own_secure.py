@@ -45,7 +45,7 @@ class Diary:
         return None
 
     def keep(self, round_, record):
-        self.rows.append(("keep", round_, len(record)))
+        self.rows.append(("keep", round_, len(record())))
 
     def charge(self, round_, digest):
         self.rows.append(("charge", round_, len(digest)))

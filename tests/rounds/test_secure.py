@@ -191,7 +191,7 @@ class Shelf(Diary):
 
     def keep(self, round_, record):
         super().keep(round_, record)
-        self.record = record
+        self.record = record()
 
     def charge(self, round_, digest):
         super().charge(round_, digest)

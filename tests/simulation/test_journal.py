@@ -185,7 +185,7 @@ def lasting(ledger, folder) -> RunJournal:
 
 
 def charged(book: RunJournal, number: int = 1) -> RunJournal:
-    book.keep(number, KEPT)
+    book.keep(number, lambda: KEPT)
     book.charge(number, CHARGED)
     return book
 
@@ -223,7 +223,7 @@ def test_without_lasting_devices_it_stays_charged_and_leaves_no_record(
 
 def test_a_record_without_a_charge_is_dropped(ledger, tmp_path) -> None:
     book = lasting(ledger, tmp_path)
-    book.keep(1, KEPT)
+    book.keep(1, lambda: KEPT)
     assert book.kept(1) is None
     assert book.recover() is None
     assert not book.folder.has_record
