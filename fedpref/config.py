@@ -2,274 +2,43 @@
 
 Guarantees: unknown keys, wrong types and impossible values are refused, all of them at
 once, with the nearest valid name; after this file nothing reads a string to decide what
-to do. Unit, noise, clip, target and rounds have no default.
+to do. The tables of a scenario are in ``fedpref.sections``.
 """
 
 import json
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError, model_validator
 
 from fedpref.cohorts import exact
-from fedpref.core.currencies import Currency
-from fedpref.core.types import Adversary, Noise, Objective, Participation, Unit
+from fedpref.core.types import Adversary, Noise, Objective, Unit
 from fedpref.errors import InputError, ObjectiveError, ScenarioError
-from fedpref.rounds.optimisers import Optimiser, adam, dp_adamw, sgd
+from fedpref.sections import (
+    ADAPTERS,
+    CohortSection,
+    DataSection,
+    EvaluateSection,
+    ModelSection,
+    ObjectiveSection,
+    OwnBudgetsSection,
+    PersonalSection,
+    PrivacySection,
+    RunSection,
+    SecaggSection,
+    Section,
+    ServerSection,
+)
 from fedpref.stages import Moment
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RunSection(_Section):
-    """``[run]``: what the run is called, and whether it is reproducible."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-
-
-class DataSection(_Section):
-    """``[data]``: whose preferences, in which words, and which texts are public.
-
-    ``folder`` is written ``from``, which Python reserves: where a set's files lie.
-    """
-
-    model_config = ConfigDict(**_Section.model_config, serialize_by_alias=True)
-
-    source: str
-    folder: Annotated[str | None, Field(alias="from")] = None
-    catalogue: str | None = None
-    split: Literal[
-        "heldout-v1", "split-1", "split-2", "split-3", "split-4", "split-5"
-    ] = "heldout-v1"
-    records_per_person: Annotated[int, Field(ge=1)] | None = None
-    templates: dict[str, str] | None = None
-
-
-class LoraSection(_Section):
-    """``model.adapter``: LoRA on the top layers; leave it out for a head alone."""
-
-    kind: Literal["lora"] = "lora"
-    r: Annotated[int, Field(ge=1, le=256)] = 4
-    alpha: Positive | None = None
-    layers: str = "last:1"
-    targets: tuple[str, ...] = ("query", "value")
-    scale: Positive = 0.1
-    init_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    rslora: bool = False
-    freeze_a: bool = False
-
-
-class RepcaliSection(_Section):
-    """``model.adapter`` with ``kind = "repcali"``: a calibration of hidden states."""
-
-    kind: Literal["repcali"]
-    place: Literal["output", "residual", "head"] = "output"
-    layer: Annotated[int, Field(ge=1)] | None = None
-    strength: Positive = 1.0
-    restore: bool = True
-    scale: Positive = 0.1
-
-
-AdapterSection = LoraSection | RepcaliSection
-_ADAPTERS = {"lora": LoraSection, "repcali": RepcaliSection}
-
-
-def _kind(value: Any) -> str:
-    """Of an adapter, ``lora`` unless it says otherwise."""
-    found = value.get("kind", "lora") if isinstance(value, dict) else value.kind
-    return str(found)
-
-
-_AnyAdapter = Annotated[
-    Annotated[LoraSection, Tag("lora")] | Annotated[RepcaliSection, Tag("repcali")],
-    Discriminator(_kind),
-]
-
-
-class ModelSection(_Section):
-    """``[model]``: what is trained on which frozen base."""
-
-    task: Literal["reward"] = "reward"
-    base: Literal["minilm"] = "minilm"
-    features: Annotated[int, Field(ge=1, le=4096)] = 16
-    adapter: _AnyAdapter | None = None
-    engine: Literal["one_pass", "loop"] = "one_pass"
-
-
-class ObjectiveSection(BaseModel):
-    """``[objective]``: a file of ``fedpref.objectives`` and its keyword arguments."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str
-
-
-def _currency(text: str) -> str:
-    try:
-        return str(Currency.parse(text))
-    except InputError as error:
-        raise ValueError(str(error)) from error
-
-
-class PrivacySection(_Section):
-    """``[privacy]``: what is protected, and how well."""
-
-    unit: Unit
-    noise: Noise
-    clip: Positive
-    target_epsilon: float | None = None
-    against: Adversary | None = None
-    colluders: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    records: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    delta: Literal["auto"] | float = "auto"
-    population: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    window: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    cap: Positive | None = None
-    currency: Annotated[str, AfterValidator(_currency)] = "sealed"
-
-
-class CohortSection(_Section):
-    """``[cohort]``: who takes part, and how often."""
-
-    participation: Participation
-    rounds: Annotated[int, Field(ge=1, le=100_000)]
-    spare_rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
-    q: Annotated[float, Field(gt=0, le=1)] = 1.0
-    size: Annotated[int, Field(ge=2)] | None = None
-    min_survivors: Annotated[float, Field(gt=0, le=1)] = 0.9
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class SecaggSection(_Section):
-    """``[secagg]``: how sums are hidden, where noise is distributed."""
-
-    mode: Literal["protocol", "sum"] = "protocol"
-    graph: Literal["auto", "complete"] = "auto"
-    word_bits: Literal[16, 24] = 24
-
-
-_OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
-    "sgd": sgd,
-    "adam": adam,
-    "dp_adamw": dp_adamw,
-}
-
-
-class ServerSection(_Section):
-    """``[server]``: how released sums move the model."""
-
-    optimiser: Literal["sgd", "adam", "dp_adamw"] = "sgd"
-    lr: Positive = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
-    beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
-    floor: Positive | None = None
-    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    average_last: Share = 0.5
-
-    @property
-    def _given(self) -> dict[str, float]:
-        names = ("momentum", "beta1", "beta2", "floor", "decay")
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @model_validator(mode="after")
-    def _settings_belong_to_the_optimiser(self) -> "ServerSection":
-        known = signature(_OPTIMISERS[self.optimiser]).parameters
-        if wrong := [name for name in self._given if name not in known]:
-            raise ValueError(f"{', '.join(wrong)} does not belong to {self.optimiser}")
-        return self
-
-    def build(self) -> Optimiser:
-        """The optimiser as a pair of functions."""
-        return _OPTIMISERS[self.optimiser](lr=self.lr, **self._given)
-
-
-Baseline = Literal[
-    "untrained",
-    "position",
-    "attributes",
-    "central",
-    "own_answers",
-    "head_only",
-    "adapter_and_head",
-]
-ALL_BASELINES: tuple[Baseline, ...] = Baseline.__args__  # type: ignore[attr-defined]
-
-
-class EvaluateSection(_Section):
-    """``[evaluate]``: what the report compares with, and how often it looks."""
-
-    baselines: tuple[Baseline, ...] = ALL_BASELINES
-    every: Annotated[int, Field(ge=0)] = 1
-    federated: bool = False
-
-
-class PersonalSection(_Section):
-    """``[personal]``: how the released model is adapted on a person's own device.
-
-    ``prior`` is the standard deviation of an own weight before any own answer, a public
-    constant. ``moment`` says whether people's devices release how they differ from the
-    common model, which makes a better prior and takes ``share`` of the budget.
-    """
-
-    prior: Positive = 2.5
-    moment: Literal["auto"] | bool = "auto"
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    norm: Positive | None = None
-    k: Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], ...], Field(min_length=1)]
-    draws: Annotated[int, Field(ge=1, le=100)] = 3
-
-
-class OwnBudgetsSection(_Section):
-    """``[own_budgets]``: simulation only: who has which own cap and own clip.
-
-    A person gets the limits of one place in the lists, by a hash of the name and the
-    public ``salt``. ``clips = "fit"`` gives each cap the largest clip with which the
-    whole plan stays within it; absent: the plan's clip.
-    """
-
-    caps: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100)]
-    shares: Annotated[tuple[Share, ...], Field(min_length=1)]
-    clips: Literal["fit"] | tuple[Positive, ...] | None = None
-    salt: Annotated[str, Field(min_length=1, max_length=200)] = "own-budgets"
-
-    @model_validator(mode="after")
-    def _lists_belong_together(self) -> "OwnBudgetsSection":
-        lengths = {"shares": len(self.shares)}
-        if isinstance(self.clips, tuple):
-            lengths["clips"] = len(self.clips)
-        for name, length in lengths.items():
-            if length != len(self.caps):
-                raise ValueError(f"{name} has {length} entries, caps {len(self.caps)}")
-        if abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares add up to {sum(self.shares):g}, must be 1")
-        return self
-
 
 EARNS_ITS_BUDGET = 0.75
 """Least total epsilon at which a released prior was seen to beat a public one."""
 
 
-class Scenario(_Section):
+class Scenario(Section):
     """One run, checked and frozen."""
 
     run: RunSection
@@ -441,7 +210,7 @@ def _override(raw: dict[str, Any], override: str) -> str:
 def _explain(problem: dict[str, Any]) -> str:
     """One line: the key, what is wrong, and the nearest valid name if it is unknown."""
     loc = [str(part) for part in problem["loc"]]
-    key = ".".join(part for part in loc if part not in _ADAPTERS)
+    key = ".".join(part for part in loc if part not in ADAPTERS)
     if problem["type"] == "extra_forbidden":
         known = _fields(loc[:-1])
         close = get_close_matches(loc[-1], known, n=1, cutoff=0.5)
@@ -460,8 +229,8 @@ def _fields(loc: Iterable[str]) -> list[str]:
     for part in loc:
         if part == "adapter":
             continue
-        if part in _ADAPTERS:  # the kind stands behind the key
-            model = _ADAPTERS[part]
+        if part in ADAPTERS:  # the kind stands behind the key
+            model = ADAPTERS[part]
             continue
         annotation = model.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]

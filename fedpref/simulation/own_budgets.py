@@ -15,12 +15,12 @@ from itertools import accumulate
 from math import isqrt
 from typing import Any
 
-from fedpref.config import OwnBudgetsSection
 from fedpref.core.accounting import epsilon
 from fedpref.core.events import Event
 from fedpref.errors import IntegrityError
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.own import Limits, fitting, opened
+from fedpref.sections import OwnBudgetsSection
 
 Sent = Sequence[tuple[int, int]]
 """Request number and enforced squared bound of each contribution that counts."""

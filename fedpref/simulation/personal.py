@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from fedpref.config import PersonalSection
 from fedpref.core.types import Float
 from fedpref.errors import InputError
 from fedpref.rounds import moment
 from fedpref.rounds.server import ServerState
+from fedpref.sections import PersonalSection
 from fedpref.simulation.setup import Setup
 from fedpref.study import result
 from fedpref.study.answers import from_records, reveal

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from fedpref import config
-from fedpref.config import PersonalSection, Scenario
+from fedpref.config import Scenario
 from fedpref.core.entropy import Entropy, OsEntropy, SeededEntropy
 from fedpref.core.rows import Cap
 from fedpref.errors import (
@@ -28,6 +28,7 @@ from fedpref.models import saved
 from fedpref.report.write import write as write_report
 from fedpref.rounds.evaluation import read
 from fedpref.rounds.server import ServerState
+from fedpref.sections import PersonalSection
 from fedpref.simulation import own_budgets
 from fedpref.simulation.budget import (
     OWN,

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedpref import objectives
 from fedpref.cohorts import exact
-from fedpref.config import AdapterSection, RepcaliSection, Scenario
+from fedpref.config import Scenario
 from fedpref.core.types import Float, Objective, Record
 from fedpref.data import assets, partition, sources
 from fedpref.data.partition import Split
@@ -40,6 +40,7 @@ from fedpref.plan_problems import STATISTICS
 from fedpref.rounds.contribution import Gradient, Offset, Statistics
 from fedpref.rounds.own import Limits
 from fedpref.secagg.neighbours import MOST_COMPLETE
+from fedpref.sections import AdapterSection, RepcaliSection
 from fedpref.simulation.own_budgets import assigned
 from fedpref.study.answers import from_records
 from fedpref.study.likelihood import map_offsets

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from fedpref.config import ObjectiveSection
 from fedpref.core.types import Noise
 from fedpref.errors import Interrupted, ObjectiveError
 from fedpref.models.folding import Given
 from fedpref.models.gradients import unit_gradients
+from fedpref.sections import ObjectiveSection
 from fedpref.simulation import resume, setup, simulate
 from fedpref.store.checkpoints import load_checkpoint
 from fedpref.transport import in_process

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from fedpref import config
 from fedpref.errors import IntegrityError, Interrupted, PlanError, ScenarioError
 from fedpref.rounds.own import Limits
+from fedpref.sections import OwnBudgetsSection
 from fedpref.simulation import own_budgets, resume, simulate
 from fedpref.simulation.setup import prepare
 from fedpref.transport import in_process
@@ -144,7 +144,7 @@ def test_a_cap_that_was_passed_is_an_error_and_names_nobody(few) -> None:
 
 def section(**change):
     values = {"caps": (0.1, 1.0), "shares": (0.25, 0.75)} | change
-    return config.OwnBudgetsSection(**values)
+    return OwnBudgetsSection(**values)
 
 
 def test_limits_follow_from_name_and_salt_in_the_stated_shares(few) -> None:
