@@ -48,6 +48,15 @@ class Contribution:
     update: Integer
 
 
+def size_of(coordinates: int) -> int:
+    """Bytes of either message; both carry 8 a coordinate.
+
+    >>> size_of(2)
+    60
+    """
+    return _HEADER.size + 8 * coordinates
+
+
 def encode_invitation(message: Invitation) -> bytes:
     """Bytes of an invitation."""
     body = np.ascontiguousarray(message.model, dtype="<f8").tobytes()
@@ -93,7 +102,7 @@ def _header(kind: int, round_: int, plan: bytes, coordinates: int) -> bytes:
 
 def _check(data: bytes, kind: int, plan: bytes, coordinates: int) -> int:
     """The round number, once everything else in the header is as it must be."""
-    expected = _HEADER.size + 8 * coordinates
+    expected = size_of(coordinates)
     if len(data) != expected:
         raise MessageError(f"message: {len(data)} bytes, must be {expected}")
     magic, version, found, round_, digest, count = _HEADER.unpack_from(data)

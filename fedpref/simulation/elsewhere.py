@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 from fedpref.core.entropy import OsEntropy
@@ -29,10 +28,10 @@ from fedpref.rounds.server import Send
 from fedpref.secagg import roster
 from fedpref.secagg.crypto import Signer, Work
 from fedpref.secagg.member import Member
-from fedpref.secagg.roster import Entry, Roster
+from fedpref.secagg.roster import Roster
+from fedpref.simulation.enrolment import LIFE_S, signed_roster, task_of
 from fedpref.transport.in_process import Endpoint
 
-_DAYS_S = 30 * 24 * 3600
 _KEY = 32
 
 
@@ -77,8 +76,8 @@ class Elsewhere:
                 f"{self.identities}: server.key is not that of server.pub, which "
                 "devices pin; they would refuse every round, issue keys anew"
             )
-        expiry = int(time.time()) + _DAYS_S
-        return Coordinator(signer, listed, _task(task), expiry, head, work)
+        expiry = int(time.time()) + LIFE_S
+        return Coordinator(signer, listed, task_of(task), expiry, head, work)
 
 
 def issue(folder: Path, people: int) -> None:
@@ -103,10 +102,10 @@ def issue(folder: Path, people: int) -> None:
         opener = partial(os.open, mode=0o600)
         with open(folder / f"{name}.key", "xb", opener=opener) as file:
             file.write(seed)
-    listed = tuple(Entry(i, Signer.from_seed(k).public, i) for i, k in keys.items())
-    unsigned = Roster(listed, int(time.time()) + _DAYS_S, most=1)
+    signers = {number: Signer.from_seed(key) for number, key in keys.items()}
     signer = Signer.from_seed(authority)
-    (folder / "roster.bin").write_bytes(roster.sign(unsigned, signer))
+    signed = signed_roster(signers, signer, now=int(time.time()))
+    (folder / "roster.bin").write_bytes(signed)
     (folder / "authority.pub").write_bytes(signer.public)
     (folder / "server.pub").write_bytes(Signer.from_seed(server).public)
 
@@ -123,7 +122,7 @@ def member(folder: Path, number: int, plan: PrivacyPlan, task: str) -> Member:
         Signer.from_seed(_read(folder / f"device-{number}.key")),
         _roster(folder, Work()),
         _read(folder / "server.pub"),
-        _task(task),
+        task_of(task),
         plan.digest,
         partial(limits_of, plan),
     )
@@ -137,10 +136,6 @@ def _roster(folder: Path, work: Work) -> Roster:
         now=int(time.time()),
         work=work,
     )
-
-
-def _task(name: str) -> bytes:
-    return sha256(name.encode()).digest()
 
 
 def _read(path: Path) -> bytes:

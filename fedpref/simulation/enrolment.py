@@ -20,7 +20,8 @@ from fedpref.secagg.crypto import SharedWork, Signer
 from fedpref.secagg.member import Member
 from fedpref.secagg.roster import Entry, Roster
 
-_DAYS_S = 30 * 24 * 3600
+LIFE_S = 30 * 24 * 3600
+"""Seconds that rosters and rounds are good for."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +31,19 @@ class Enrolled:
     coordinator: Coordinator
     members: Mapping[int, Member]
     work: SharedWork
+
+
+def task_of(name: str) -> bytes:
+    """What devices pin of the run that they agreed to."""
+    return sha256(name.encode()).digest()
+
+
+def signed_roster(
+    signers: Mapping[int, Signer], authority: Signer, *, now: int
+) -> bytes:
+    """These devices by number, each an organisation of its own."""
+    listed = tuple(Entry(i, s.public, i) for i, s in signers.items())
+    return roster.sign(Roster(listed, now + LIFE_S, most=1), authority)
 
 
 def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
@@ -48,13 +62,11 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
         number: Signer.from_seed(entropy.key("member"))
         for number in range(1, plan.spec.units + 1)
     }
-    # each person is an organisation of its own here
-    listed = tuple(Entry(i, s.public, i) for i, s in signers.items())
-    signed = roster.sign(Roster(listed, now + _DAYS_S, most=1), authority)
+    signed = signed_roster(signers, authority, now=now)
     verified = roster.verified(
         signed, authority=authority.public, server=server.public, now=now, work=work
     )
-    digest = sha256(task.encode()).digest()
+    digest = task_of(task)
     members = {
         number: Member(
             number,
@@ -67,5 +79,5 @@ def enrol(plan: PrivacyPlan, task: str, head: Callable[[], Head]) -> Enrolled:
         )
         for number, signer in signers.items()
     }
-    coordinator = Coordinator(server, verified, digest, now + _DAYS_S, head, work)
+    coordinator = Coordinator(server, verified, digest, now + LIFE_S, head, work)
     return Enrolled(coordinator, members, work)

@@ -7,13 +7,11 @@ holds before it hands a reply on; Flower's messages arrive whole.
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from fedpref.plan import PrivacyPlan
 from fedpref.rounds.secure import terms_of
 from fedpref.rounds.server import Requests, Send
 from fedpref.secagg import sizes
-from fedpref.secagg.messages import Contribution, encode_contribution
+from fedpref.secagg.messages import size_of
 from fedpref.secagg.wire import Kind
 
 _UPWARD = (Kind.ADVERT, Kind.SHARES, Kind.UPLOAD, Kind.AGREEMENT, Kind.REVEAL)
@@ -27,9 +25,8 @@ def largest_reply(plan: PrivacyPlan) -> int:
         for stage in plan.stages
         for kind in _UPWARD
     ]
-    update = np.zeros(max(stage.words for stage in plan.stages), np.int64)
-    readable = encode_contribution(Contribution(1, plan.digest, update))
-    return max(*lengths, len(readable))
+    readable = size_of(max(stage.words for stage in plan.stages))
+    return max(*lengths, readable)
 
 
 def within(send: Send, most: int) -> Send:

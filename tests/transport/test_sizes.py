@@ -13,6 +13,9 @@ from fedpref.plan import PrivacyPlan, PrivacySpec
 from fedpref.rounds.plain import plain
 from fedpref.secagg import legs, wire
 from fedpref.secagg.messages import Contribution, encode_contribution
+from fedpref.sections import ServerSection
+from fedpref.simulation import training
+from fedpref.simulation.journal import NoJournal
 from fedpref.transport.sizes import largest_reply, within
 
 RID = bytes(32)
@@ -88,6 +91,34 @@ def test_what_is_too_long_was_received_and_is_not_refunded(make_plan) -> None:
         with pytest.raises(TooFewSurvivors):
             gather(1, np.zeros(8))
     assert given_up == [(1, False), (1, True)]
+
+
+def test_a_training_takes_no_longer_reply_from_any_road(make_plan, monkeypatch) -> None:
+    plan, heard = make_plan(5, 8), []
+
+    def gather(attempt, send):
+        def ask(number, model):
+            heard.extend(send({1: b"request"}))
+            raise TooFewSurvivors("that was enough")
+
+        return ask
+
+    devices = SimpleNamespace(endpoints={}, gather=gather)
+    monkeypatch.setattr(training, "devices_of", lambda *known: devices)
+    setup = SimpleNamespace(
+        plan=plan,
+        model=SimpleNamespace(initial=lambda: np.zeros(8)),
+        scenario=SimpleNamespace(server=ServerSection()),
+    )
+    too_long = bytes(largest_reply(plan) + 1)
+    with pytest.raises(TooFewSurvivors):
+        training.train(
+            setup,
+            entropy=SeededEntropy(1),
+            carry=lambda endpoints, drive: drive(lambda asked: [(1, too_long)]),
+            journal=NoJournal(),
+        )
+    assert heard == [(1, b"")]
 
 
 def test_replies_pass_one_by_one() -> None:
