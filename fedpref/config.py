@@ -14,14 +14,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from fedpref.adapter_sections import ADAPTERS, Section
 from fedpref.cohorts import exact
 from fedpref.core.types import Adversary, Noise, Objective, Unit
 from fedpref.errors import InputError, ObjectiveError, ScenarioError
 from fedpref.sections import (
-    ADAPTERS,
     CohortSection,
     DataSection,
     EvaluateSection,
+    LocalSection,
     ModelSection,
     ObjectiveSection,
     OwnBudgetsSection,
@@ -29,7 +30,6 @@ from fedpref.sections import (
     PrivacySection,
     RunSection,
     SecaggSection,
-    Section,
     ServerSection,
 )
 from fedpref.stages import Moment
@@ -49,6 +49,7 @@ class Scenario(Section):
     cohort: CohortSection
     secagg: SecaggSection = SecaggSection()
     server: ServerSection = ServerSection()
+    local: LocalSection | None = None
     evaluate: EvaluateSection = EvaluateSection()
     personal: PersonalSection | None = None
     own_budgets: OwnBudgetsSection | None = None
@@ -66,6 +67,14 @@ class Scenario(Section):
             )
         if self.privacy.noise is Noise.NONE:
             raise ValueError("own_budgets: no cap can be kept with privacy.noise none")
+        return self
+
+    @model_validator(mode="after")
+    def _local_steps_are_of_people(self) -> "Scenario":
+        if self.local is not None and self.privacy.unit is not Unit.USER:
+            raise ValueError(
+                'local: steps mix the records of a person; privacy.unit must be "user"'
+            )
         return self
 
     @property

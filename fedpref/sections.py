@@ -6,31 +6,23 @@ than one table; ``fedpref.config.Scenario`` does.
 
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     model_validator,
 )
 
+from fedpref.adapter_sections import AnyAdapterSection, Positive, Section
 from fedpref.core.currencies import Currency
 from fedpref.core.types import Adversary, Noise, Participation, Unit
 from fedpref.errors import InputError
 from fedpref.rounds.optimisers import Optimiser, adam, dp_adamw, sgd
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A table of a scenario: frozen, with no key that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class RunSection(Section):
@@ -58,54 +50,13 @@ class DataSection(Section):
     templates: dict[str, str] | None = None
 
 
-class LoraSection(Section):
-    """``model.adapter``: LoRA on the top layers; leave it out for a head alone."""
-
-    kind: Literal["lora"] = "lora"
-    r: Annotated[int, Field(ge=1, le=256)] = 4
-    alpha: Positive | None = None
-    layers: str = "last:1"
-    targets: tuple[str, ...] = ("query", "value")
-    scale: Positive = 0.1
-    init_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    rslora: bool = False
-    freeze_a: bool = False
-
-
-class RepcaliSection(Section):
-    """``model.adapter`` with ``kind = "repcali"``: a calibration of hidden states."""
-
-    kind: Literal["repcali"]
-    place: Literal["output", "residual", "head"] = "output"
-    layer: Annotated[int, Field(ge=1)] | None = None
-    strength: Positive = 1.0
-    restore: bool = True
-    scale: Positive = 0.1
-
-
-AdapterSection = LoraSection | RepcaliSection
-ADAPTERS = {"lora": LoraSection, "repcali": RepcaliSection}
-
-
-def _kind(value: Any) -> str:
-    """Of an adapter, ``lora`` unless it says otherwise."""
-    found = value.get("kind", "lora") if isinstance(value, dict) else value.kind
-    return str(found)
-
-
-_AnyAdapter = Annotated[
-    Annotated[LoraSection, Tag("lora")] | Annotated[RepcaliSection, Tag("repcali")],
-    Discriminator(_kind),
-]
-
-
 class ModelSection(Section):
     """``[model]``: what is trained on which frozen base."""
 
     task: Literal["reward"] = "reward"
     base: Literal["minilm"] = "minilm"
     features: Annotated[int, Field(ge=1, le=4096)] = 16
-    adapter: _AnyAdapter | None = None
+    adapter: AnyAdapterSection | None = None
     engine: Literal["one_pass", "loop"] = "one_pass"
 
 
@@ -167,8 +118,8 @@ _OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
 }
 
 
-class ServerSection(Section):
-    """``[server]``: how released sums move the model."""
+class _OptimiserSection(Section):
+    """An optimiser and its settings; what is absent is the optimiser's own default."""
 
     optimiser: Literal["sgd", "adam", "dp_adamw"] = "sgd"
     lr: Positive = 1.0
@@ -177,7 +128,6 @@ class ServerSection(Section):
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
     floor: Positive | None = None
     decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    average_last: Share = 0.5
 
     @property
     def _given(self) -> dict[str, float]:
@@ -186,7 +136,7 @@ class ServerSection(Section):
         return {name: value for name, value in values.items() if value is not None}
 
     @model_validator(mode="after")
-    def _settings_belong_to_the_optimiser(self) -> "ServerSection":
+    def _settings_belong_to_the_optimiser(self) -> Self:
         known = signature(_OPTIMISERS[self.optimiser]).parameters
         if wrong := [name for name in self._given if name not in known]:
             raise ValueError(f"{', '.join(wrong)} does not belong to {self.optimiser}")
@@ -195,6 +145,18 @@ class ServerSection(Section):
     def build(self) -> Optimiser:
         """The optimiser as a pair of functions."""
         return _OPTIMISERS[self.optimiser](lr=self.lr, **self._given)
+
+
+class ServerSection(_OptimiserSection):
+    """``[server]``: how released sums move the model."""
+
+    average_last: Share = 0.5
+
+
+class LocalSection(_OptimiserSection):
+    """``[local]``: steps that a device takes before it answers; absent: a gradient."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)]
 
 
 Baseline = Literal[

@@ -90,7 +90,7 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
         ("privacy.clipp=1", r"privacy.clipp: unknown key; did you mean clip\?"),
         ("privcy.clip=1", r"privcy: unknown key; did you mean privacy\?"),
         ("model.adapter.rr=1", r"model.adapter.rr: unknown key; did you mean r\?"),
-        ('model.adapter={kind="dora"}', r"model\.adapter: .*'lora', 'repcali'"),
+        ('model.adapter={kind="dora"}', r"model\.adapter: .*'lora', 'pblora', 'repcali'"),
         (
             'model.adapter={kind="repcali",r=2}',
             r"model\.adapter\.r: unknown key; known",

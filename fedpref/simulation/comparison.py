@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fedpref.adapter_sections import AdapterSection, LoraSection
 from fedpref.core.entropy import Entropy
 from fedpref.core.types import Float, Noise
 from fedpref.errors import InputError
@@ -17,7 +18,7 @@ from fedpref.evaluate import baselines
 from fedpref.evaluate.metrics import Evaluation, difference, evaluate
 from fedpref.models.reward import RewardModel
 from fedpref.report.verdict import ADAPTER_AND_HEAD, HEAD_ONLY
-from fedpref.sections import AdapterSection, Baseline, LoraSection
+from fedpref.sections import Baseline
 from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, build_model, with_adapter
 from fedpref.simulation.training import train

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpref import objectives
+from fedpref.adapter_sections import AdapterSection, PbloraSection, RepcaliSection
 from fedpref.cohorts import exact
 from fedpref.config import Scenario
 from fedpref.core.types import Float, Objective, Record
@@ -32,15 +33,16 @@ from fedpref.models.gradients import (
     unit_gradients,
 )
 from fedpref.models.losses import check_objective
+from fedpref.models.pblora import PBLoRA
 from fedpref.models.repcali import RepCali
 from fedpref.models.reward import RewardModel, public_features
 from fedpref.models.self_test import self_test
 from fedpref.plan import PrivacyPlan, PrivacySpec
 from fedpref.plan_problems import STATISTICS
 from fedpref.rounds.contribution import Gradient, Offset, Statistics
+from fedpref.rounds.local import after_steps
 from fedpref.rounds.own import Limits
 from fedpref.secagg.neighbours import MOST_COMPLETE
-from fedpref.sections import AdapterSection, RepcaliSection
 from fedpref.simulation.own_budgets import assigned
 from fedpref.study.answers import from_records
 from fedpref.study.likelihood import map_offsets
@@ -131,7 +133,10 @@ def build_model(
     given = adapter.model_dump(exclude={"kind"})
     if isinstance(adapter, RepcaliSection):
         return RewardModel(base, features, RepCali(**given))
-    given |= {"rank": given.pop("r"), "seed": given.pop("init_seed")}
+    given["seed"] = given.pop("init_seed")
+    if isinstance(adapter, PbloraSection):
+        return RewardModel(base, features, PBLoRA(**given))
+    given["rank"] = given.pop("r")
     return RewardModel(base, features, Adapter(**given))
 
 
@@ -181,7 +186,9 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
     model, engine = setup.model, Engine(setup.scenario.model.engine)
     public, shared = setup.dataset.catalogue, own_jacobian(model)
     small = 8 * len(public) * model.layout.size <= _SHARED_BYTES
-    if setup.dataset.texts_public and small:
+    local = setup.scenario.local
+    # After its first local step no device is where another one is.
+    if setup.dataset.texts_public and small and local is None:
         shared = SharedJacobian(model, public)
 
     def gradient_of(records: tuple[Record, ...]) -> Gradient:
@@ -200,7 +207,10 @@ def client_gradients(setup: Setup) -> dict[str, Gradient]:
                 given=Given(previous=statistic / scale if statistic.size else None),
             )
 
-        return gradient
+        if local is None:
+            return gradient
+        size = model.layout.size
+        return after_steps(gradient, local.build(), steps=local.steps, size=size)
 
     return {user: gradient_of(kept) for user, (kept, _) in _own(setup).items()}
 

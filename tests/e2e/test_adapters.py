@@ -11,6 +11,7 @@ from fedpref.transport import in_process
 
 ADAPTERS = {
     "repcali": 'model.adapter={kind="repcali", place="residual"}',
+    "pblora": 'model.adapter={kind="pblora", shared=2, preferred=3, targets=["value"]}',
     "rslora": 'model.adapter={r=2, targets=["query"], rslora=true, freeze_a=true}',
 }
 

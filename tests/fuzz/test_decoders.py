@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedpref.errors import FedprefError
-from tests.fuzz.targets import TARGETS, zipped
+from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parent.parent.parent
 BY_NAME = {target.name: target for target in TARGETS}

@@ -1,6 +1,6 @@
 """Numbers of a run with several kinds of releases: which comes next, what was asked."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -121,6 +121,34 @@ def test_a_checkpoint_ahead_of_its_release_is_finished_after_a_skip(
     book.folder.save_state(state(5), SEAL)
     assert book.recover() is not None
     assert (book.account.released, book.account.unmasking) == (5, None)
+
+
+FULL = ServerState(
+    *(1, 1, 7, np.ones(3), {"velocity": np.ones(3)}, np.ones(3), 1),
+    evaluation=np.ones(2),
+    moment=np.ones(4),
+    statistic=np.ones(1),
+)
+OTHER = {
+    "steps": 0, "survivors": 6, "last_count": 2,
+    "optimiser": {"velocity": np.zeros(3)},
+    **{field: getattr(FULL, field) * 2 for field in ("model", "last_sum")},
+    **{f: getattr(FULL, f) * 2 for f in ("evaluation", "moment", "statistic")},
+}
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(ServerState)][1:])
+def test_a_checkpoint_with_anything_changed_is_not_gone_on_with(
+    ledger, tmp_path, name
+) -> None:
+    """All fields but the round, which numbers it; a new field needs its own digest."""
+    book = journal(ledger, tmp_path, masked=False)
+    book.charge(1, SEAL)
+    book.settle(FULL)
+    assert book.recover() is not None
+    book.folder.save_state(replace(FULL, **{name: OTHER[name]}), SEAL)
+    with pytest.raises(IntegrityError, match="is not the one that the ledger says"):
+        book.recover()
 
 
 # --- what a run reserves ------------------------------------------------------------
