@@ -195,7 +195,7 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
         ("Trained on", f"{run.results.clients.train:,} people"),
         ("Rounds", f"{len(run.rounds):,} of {plan.rounds:,} planned"),
         *_releases(plan),
-        ("Trained coordinates", f"{plan.coordinates:,}"),
+        ("Numbers in a contribution", f"{plan.coordinates:,}"),
         ("Units in the plan", f"{plan.units:,}"),
         ("Clip (norm of one contribution)", words.plain(plan.clip)),
         ("Noise multiplier (std / sensitivity)", words.plain(plan.noise_multiplier)),
