@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedpref import config
+from fedpref.adapter_sections import LoraSection
 from fedpref.core.entropy import SeededEntropy
 from fedpref.evaluate.metrics import Evaluation, evaluate
-from fedpref.sections import LoraSection
 from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, calibrate, prepare, with_adapter
 from fedpref.simulation.training import train

@@ -229,7 +229,7 @@ def _clipped(rows, clip):
 
 
 @pytest.mark.parametrize("engine", list(Engine))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=2, deadline=None)  # contracts/test_sensitivity.py has the rest
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(0.01, 2.0))
 def test_neighbours_clipped_sums_differ_by_at_most_the_clip(
     build, people, every_objective, engine, seed, factor
