@@ -10,19 +10,30 @@ from fedpref.simulation import setup, simulate
 from fedpref.transport import in_process
 
 ADAPTERS = {
-    "repcali": 'model.adapter={kind="repcali", place="residual"}',
-    "pblora": 'model.adapter={kind="pblora", shared=2, preferred=3, targets=["value"]}',
-    "rslora": 'model.adapter={r=2, targets=["query"], rslora=true, freeze_a=true}',
+    "repcali": {"kind": "repcali", "place": "residual", "strength": 0.5},
+    "pblora": {"kind": "pblora", "shared": 2, "preferred": 3, "targets": ["value"]},
+    "rslora": {
+        "kind": "lora",
+        "r": 2,
+        "targets": ["query"],
+        "rslora": True,
+        "freeze_a": True,
+    },
 }
+SAVED_AS = {"r": "rank"}
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_a_run_trains_the_adapter_that_its_scenario_names(few, tmp_path, name) -> None:
-    job = few(ADAPTERS[name], "secagg.mode=sum", "cohort.rounds=2")
+    asked = ADAPTERS[name]
+    keys = [f"model.adapter.{key}={json.dumps(value)}" for key, value in asked.items()]
+    job = few(*keys, "secagg.mode=sum", "cohort.rounds=2")
     made = setup.prepare(job)
     run = simulate(job, tmp_path / "run", carry=in_process.carry).folder
     about = json.loads((run / "model.json").read_text())
-    assert about["adapter"]["kind"] == job.model.adapter.kind
+    saved = about["adapter"]
+    assert saved["kind"] == job.model.adapter.kind
+    assert {key: saved[SAVED_AS.get(key, key)] for key in asked} == asked
     plan = json.loads((run / "plan.json").read_text())
     assert plan["stages"][0]["coordinates"] == made.model.layout.size
     before = made.model.vector
