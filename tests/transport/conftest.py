@@ -58,6 +58,7 @@ def make_grid():
         def push_messages(self, messages):
             messages = list(messages)
             self.pushes.append(messages)
+            assert len(self.pushes) < 200, "asked again and again"
             keys = list(super().push_messages(messages))
             self.pushed_at |= dict.fromkeys(keys, self.looks)
             return keys
