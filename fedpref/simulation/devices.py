@@ -18,18 +18,18 @@ from fedpref.rounds.own import Keeper, Limits
 from fedpref.rounds.plain import plain
 from fedpref.rounds.secure import secure
 from fedpref.rounds.server import Gather, Send
+from fedpref.simulation.device_work import (
+    client_gradients,
+    client_offsets,
+    client_statistics,
+)
 from fedpref.simulation.diary import Diary
 from fedpref.simulation.drawing import cohort
 from fedpref.simulation.dropouts import Unreliable
 from fedpref.simulation.elsewhere import Elsewhere
 from fedpref.simulation.enrolment import enrol
 from fedpref.simulation.own_budgets import Sent
-from fedpref.simulation.setup import (
-    Setup,
-    client_gradients,
-    client_offsets,
-    client_statistics,
-)
+from fedpref.simulation.setup import Setup
 from fedpref.transport.in_process import Carry, Endpoint, SecureDevice, SimulatedDevice
 
 

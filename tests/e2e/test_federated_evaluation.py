@@ -9,7 +9,7 @@ import pytest
 from fedpref import config
 from fedpref.errors import BudgetError, Interrupted, PlanError
 from fedpref.report.run import read
-from fedpref.simulation import resume, simulate
+from fedpref.simulation import device_work, resume, simulate
 from fedpref.simulation import setup as prepared
 from fedpref.simulation.journal import RunJournal
 from fedpref.store.checkpoints import load_checkpoint
@@ -128,7 +128,7 @@ def test_without_noise_it_is_the_true_accuracy(scenario, tmp_path) -> None:
     setup = prepared.prepare(settings)
     state = load_checkpoint(folder / "checkpoints" / "state.bin")
     model = state["last_sum"] / state["counts"][3]
-    said = [ask(model) for ask in prepared.client_statistics(setup).values()]
+    said = [ask(model) for ask in device_work.client_statistics(setup).values()]
     top, right, people = np.sum(said, axis=0)
     assert people == len(said) >= 9
     assert found["accuracy"] == pytest.approx((1 + top / people) / 2, abs=1e-5)

@@ -10,7 +10,7 @@ from fedpref.errors import Interrupted, ObjectiveError
 from fedpref.models.folding import Given
 from fedpref.models.gradients import unit_gradients
 from fedpref.sections import ObjectiveSection
-from fedpref.simulation import resume, setup, simulate
+from fedpref.simulation import device_work, resume, setup, simulate
 from fedpref.store.checkpoints import load_checkpoint
 from fedpref.transport import in_process
 
@@ -53,7 +53,7 @@ def test_devices_take_the_statistic_from_behind_the_model(varied) -> None:
     made = setup.prepare(varied(*LAGGED))
     size, scale = made.model.layout.size, made.objective.hyper["statistic_scale"]
     vector = np.linspace(-1, 1, size)
-    for user, gradient in setup.client_gradients(made).items():
+    for user, gradient in device_work.client_gradients(made).items():
         row = gradient(np.append(vector, 0.3 * scale))
         made.model.set(vector)
         given = Given(previous=np.array([0.3]))

@@ -6,7 +6,7 @@ import pytest
 from fedpref.core.types import Unit
 from fedpref.errors import ScenarioError
 from fedpref.models.gradients import unit_gradients
-from fedpref.simulation import setup, simulate
+from fedpref.simulation import device_work, setup, simulate
 from fedpref.transport import in_process
 
 LOCAL = ("local.steps=3", "local.optimiser=adam", "local.lr=0.05", "secagg.mode=sum")
@@ -17,7 +17,7 @@ def test_devices_answer_how_far_they_came(few, adapter) -> None:
     """Against three steps of Adam written out, on gradients of the loop."""
     made = setup.prepare(few(*LOCAL, *adapter))
     vector = np.linspace(-0.5, 0.5, made.model.layout.size)
-    for user, answer in list(setup.client_gradients(made).items())[:2]:
+    for user, answer in list(device_work.client_gradients(made).items())[:2]:
         found = answer(vector)
         at, first, second = vector.copy(), 0.0, 0.0
         for step in (1, 2, 3):

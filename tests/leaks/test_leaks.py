@@ -424,7 +424,7 @@ def test_a_fault_behind_the_public_functions(run, monkeypatch) -> None:
 
 
 def test_repr_of_what_holds_records(prepared) -> None:
-    from fedpref.simulation.setup import client_gradients
+    from fedpref.simulation.device_work import client_gradients
 
     (name, gradient), *_ = client_gradients(prepared).items()
     assert in_text(name) == {USER}

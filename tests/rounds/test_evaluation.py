@@ -27,7 +27,7 @@ from fedpref.rounds.optimisers import sgd
 from fedpref.rounds.plain import plain
 from fedpref.rounds.server import Noisy, reals, run_after, start
 from fedpref.secagg.messages import Invitation, encode_invitation
-from fedpref.simulation.setup import client_gradients, client_statistics
+from fedpref.simulation.device_work import client_gradients, client_statistics
 from fedpref.simulation.training import _left
 from fedpref.transport.in_process import SimulatedDevice, carry
 
@@ -389,7 +389,9 @@ def setup(build, people, catalogue, make_plan):
             model=model,
             objective=objective,
             plan=SimpleNamespace(spec=spec),
-            scenario=SimpleNamespace(model=SimpleNamespace(engine="one_pass")),
+            scenario=SimpleNamespace(
+                model=SimpleNamespace(engine="one_pass"), local=None
+            ),
             dataset=SimpleNamespace(catalogue=catalogue, texts_public=True),
             split=SimpleNamespace(train={u: tuple(r) for u, r in own.items()}),
         )
