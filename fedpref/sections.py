@@ -122,7 +122,7 @@ class _OptimiserSection(Section):
     """An optimiser and its settings; what is absent is the optimiser's own default."""
 
     optimiser: Literal["sgd", "adam", "dp_adamw"] = "sgd"
-    lr: Positive = 1.0
+    lr: Positive | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -131,7 +131,7 @@ class _OptimiserSection(Section):
 
     @property
     def _given(self) -> dict[str, float]:
-        names = ("momentum", "beta1", "beta2", "floor", "decay")
+        names = ("lr", "momentum", "beta1", "beta2", "floor", "decay")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -144,7 +144,7 @@ class _OptimiserSection(Section):
 
     def build(self) -> Optimiser:
         """The optimiser as a pair of functions."""
-        return _OPTIMISERS[self.optimiser](lr=self.lr, **self._given)
+        return _OPTIMISERS[self.optimiser](**self._given)
 
 
 class ServerSection(_OptimiserSection):

@@ -2,6 +2,7 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 
 from fedpref import config
@@ -75,6 +76,14 @@ def test_switching_the_noise_off_by_hand_drops_the_target(write) -> None:
     assert kept.privacy.target_epsilon == 1.0  # and so it does for a file
 
 
+def test_a_rate_that_is_absent_is_the_optimisers_own(write) -> None:
+    at = {"model": np.ones(1), "variance": 0.0}
+    for name, rate in {"sgd": 1.0, "adam": 0.1, "dp_adamw": 0.1}.items():
+        made = config.read(write(), [f"server.optimiser={name}"]).server.build()
+        step, _ = made.update(np.ones(1), made.init(1), **at)
+        assert step == pytest.approx([-rate])
+
+
 def test_paths_start_at_the_scenario(write, tmp_path) -> None:
     own = 'source = "mine.jsonl"\ncatalogue = "texts.txt"'
     scenario = config.read(write(GOOD.replace('source = "electricity"', own)))
@@ -90,7 +99,26 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
         ("privacy.clipp=1", r"privacy.clipp: unknown key; did you mean clip\?"),
         ("privcy.clip=1", r"privcy: unknown key; did you mean privacy\?"),
         ("model.adapter.rr=1", r"model.adapter.rr: unknown key; did you mean r\?"),
-        ('model.adapter={kind="dora"}', r"model\.adapter: .*'lora', 'pblora', 'repcali'"),
+        (
+            'model.adapter={kind="dora"}',
+            "model.adapter.kind = 'dora': must be one of lora, pblora, repcali",
+        ),
+        ("model.adapter=lora", "model.adapter = 'lora': must be a table such as"),
+        ("model.adapter=3", "model.adapter = 3: must be a table such as"),
+        ("model.adapter={targets=[]}", "model.adapter.targets = "),
+        (
+            'model.adapter={layers="first:1"}',
+            "model.adapter.layers = 'first:1': must be \"last:N\" or",
+        ),
+        (
+            'model.adapter={kind="repcali",layer=2}',
+            r'model.adapter: layer = 2 belongs to place = "residual", not "output"',
+        ),
+        (
+            "objective.name=dpo",
+            r"'dpo': trains a policy, but model.task = \"reward\"; use bsr_",
+        ),
+        ("objective.name=BSR_user", r"did you mean bsr_user\?"),
         (
             'model.adapter={kind="repcali",r=2}',
             r"model\.adapter\.r: unknown key; known",

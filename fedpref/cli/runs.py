@@ -21,6 +21,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 _MEASURES: dict[str, Callable[["Row"], str]] = {
     "unit": lambda row: row.unit,
     "noise": lambda row: row.noise,
+    "objective": lambda row: row.objective,
+    "adapter": lambda row: row.adapter,
+    "server's optimiser": lambda row: row.optimiser,
+    "local steps": lambda row: row.local_steps,
     "epsilon, outsider": lambda row: number(row.epsilon_outsider),
     "epsilon, server": lambda row: number(row.epsilon_server),
     "delta": lambda row: f"{row.delta:g}",

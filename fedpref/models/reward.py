@@ -97,8 +97,9 @@ class RewardModel(Trained):
     def items(
         self, record: Record, preference: tuple[float, ...]
     ) -> tuple[AnyItem, ...]:
-        """Plain texts where no preference is read."""
-        return items_of(record, preference) if self.objectives else record.texts
+        """Plain texts where no preference is read or given, as in catalogues."""
+        weighed = self.objectives and preference
+        return items_of(record, preference) if weighed else record.texts
 
     def batches(self, texts: Sequence[AnyItem]) -> Iterator[Batch]:
         """Cached activations below the adapter, in batches of similar length."""

@@ -18,7 +18,9 @@ needs is asked for by reserved names:
     group [records]                number of the record's user
     previous [1]                   what the round before has released of ``statistic``,
                                    the mean over units of each one's mean over its
-                                   records; 0 in the first round
+                                   records; 0 in the first round. People who are
+                                   away or have fewer records than the plan allows
+                                   for count as zeros in it, as in the update
     preference [records, objectives]   weights of the objectives, each row sums to 1
 
 A file that asks for ``previous`` has a second function, ``statistic``: one number a

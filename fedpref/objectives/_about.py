@@ -49,7 +49,7 @@ class Range:
         return isfinite(value) and self.holds(value)
 
 
-ANY = Range("any number", lambda _: True)
+ANY = Range("between -1e6 and 1e6", lambda x: abs(x) <= 1e6)
 NOT_NEGATIVE = Range("0 or more", lambda x: x >= 0)
 POSITIVE = Range("above 0", lambda x: x > 0)
 EXPONENT = Range("50 or less", lambda x: x <= 50)  # e^x stays far from overflow

@@ -73,6 +73,7 @@ def functions(found: ModuleType) -> list[Callable[..., Any]]:
 
 def nearest(given: str, known: tuple[str, ...]) -> str:
     """The end of a message about a name that does not exist."""
-    close = get_close_matches(given, known, n=1)
+    close = get_close_matches(given.lower(), known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return f"unknown; known are {', '.join(known) or 'none'}{hint}"
+    listed = f"known are {', '.join(known)}" if known else "there are none"
+    return f"unknown; {listed}{hint}"

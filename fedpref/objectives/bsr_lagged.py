@@ -53,7 +53,7 @@ def loss(
 
     Does not give: a penalty before the second round, or one that is fresher than a
     round; with few people m is mostly noise. A contribution that is clipped is clipped
-    with its statistic, so m is then too small, never too large.
+    with its statistic, and people who are away count as zeros: m is then too small.
 
     >>> import torch
     >>> s = torch.tensor([[2.0, 0.0]], dtype=torch.float64)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedpref.report import training
 from fedpref.report.run import Run, read
 from fedpref.report.words import number
 
@@ -22,6 +23,10 @@ class Row:
     name: str
     unit: str
     noise: str
+    objective: str
+    adapter: str
+    optimiser: str
+    local_steps: str
     epsilon_outsider: float
     epsilon_server: float
     delta: float
@@ -62,6 +67,10 @@ def _row(run: Run) -> Row:
         name=run.path.resolve().name,
         unit=run.plan.unit.value,
         noise=run.plan.noise.value,
+        objective=training.objective(run),
+        adapter=training.adapter(run),
+        optimiser=training.optimiser(run),
+        local_steps=training.local_steps(run),
         epsilon_outsider=run.plan.epsilon.outsider,
         epsilon_server=run.plan.epsilon.server,
         delta=run.plan.delta,

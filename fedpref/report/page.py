@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpref.core.types import Noise
-from fedpref.report import figures, personal, releases, words
+from fedpref.report import figures, personal, releases, training, words
 from fedpref.report.rendering import render
 from fedpref.report.run import Run
 from fedpref.report.schema import Bin, Plan
@@ -193,6 +193,7 @@ def mechanism(run: Run) -> list[tuple[str, str]]:
         ("Tested on", f"{heldout.users:,} people, {heldout.records:,} choices, "
                       f"{heldout.pairs:,} pairs"),
         ("Trained on", f"{run.results.clients.train:,} people"),
+        *training.rows(run),
         ("Rounds", f"{len(run.rounds):,} of {plan.rounds:,} planned"),
         *_releases(plan),
         ("Numbers in a contribution", f"{plan.coordinates:,}"),

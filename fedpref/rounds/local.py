@@ -1,4 +1,8 @@
-"""Several steps on the device in place of one gradient (McMahan et al. 2017, FedAvg).
+"""Several steps on the device in place of one gradient.
+
+Source: the local steps of federated averaging (McMahan et al. 2017). A round's mean is
+divided by the plan's clip, so plain averaging of where devices came to is a server's
+``sgd`` with lr = clip and momentum 0, where nobody is clipped.
 
 Guarantees: what a device answers is a function of its own person's records and of what
 was sent to it, so a clip of it bounds the person as before, whatever the optimiser or

@@ -120,7 +120,7 @@ def build_model(
         return RewardModel(base, features, RepCali(**given))
     given["seed"] = given.pop("init_seed")
     if isinstance(adapter, PbloraSection):
-        return RewardModel(base, features, PBLoRA(**given))
+        return RewardModel(base, features, PBLoRA(objectives=1, **given))
     given["rank"] = given.pop("r")
     return RewardModel(base, features, Adapter(**given))
 

@@ -501,7 +501,7 @@ def test_margin_shifts_every_pair() -> None:
         ("bt", {"marign": 1.0}, "did you mean margin"),
         ("bt", {"margin": "wide"}, "must be a float"),
         ("bt", {"margin": True}, "must be a float"),
-        ("bt", {"margin": float("nan")}, "must be any number"),
+        ("bt", {"margin": float("nan")}, "must be between -1e6 and 1e6"),
         ("bt", {"scores": 1.0}, "unknown"),
         ("bt", {"smoothing": 0.5}, "must be 0 or more and below 0.5"),
         ("dpo", {"beta": 0.0}, r"objective\.beta = 0\.0, must be above 0"),

@@ -21,6 +21,7 @@ ADAPTERS = {
     },
 }
 SAVED_AS = {"r": "rank"}
+ONE_ROUND = ("cohort.rounds=1", "evaluate.every=0")
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -43,3 +44,12 @@ def test_a_run_trains_the_adapter_that_its_scenario_names(few, tmp_path, name) -
     found = np.asarray(reward.score(texts))
     assert found.shape == (2,)
     assert np.abs(found - made.model.scores(texts)).max() > 1e-6
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_no_device_fails_where_texts_are_public(scenario, tmp_path, name) -> None:
+    """Gradients of a public catalogue are computed once, for everybody."""
+    keys = [f"model.adapter.{k}={json.dumps(v)}" for k, v in ADAPTERS[name].items()]
+    job = scenario("linear_head", *keys, "data.records_per_person=1", *ONE_ROUND)
+    result = simulate(job, tmp_path / "run", carry=in_process.carry)
+    assert result.failures == 0

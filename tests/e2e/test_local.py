@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from fedpref.core.types import Unit
+from fedpref.core.entropy import SeededEntropy
+from fedpref.core.types import Noise, Unit
 from fedpref.errors import ScenarioError
 from fedpref.models.gradients import unit_gradients
 from fedpref.simulation import device_work, setup, simulate
+from fedpref.simulation.journal import NoJournal
+from fedpref.simulation.training import train
 from fedpref.transport import in_process
 
 LOCAL = ("local.steps=3", "local.optimiser=adam", "local.lr=0.05", "secagg.mode=sum")
@@ -55,3 +58,19 @@ def test_a_run_with_local_steps_reaches_another_model(few, tmp_path, model_bytes
 def test_what_makes_no_sense_is_refused(few, keys, words) -> None:
     with pytest.raises(ScenarioError, match=words):
         few(*keys)
+
+
+def test_a_server_rate_of_the_clip_is_federated_averaging(few) -> None:
+    """Without noise, where nobody is clipped: the mean of where devices came to."""
+    step = ("server.lr=16.0", "server.momentum=0.0", "server.average_last=0")
+    job = few("local.steps=2", "local.lr=0.1", *step, "cohort.rounds=1")
+    bare = {"noise": Noise.NONE, "target_epsilon": None, "against": None, "clip": 16.0}
+    loose = job.privacy.model_copy(update=bare)
+    made = setup.prepare(job.model_copy(update={"privacy": loose}))
+    start = made.model.initial()
+    reached = [start - g(start)[0] for g in device_work.client_gradients(made).values()]
+    entropy, journal = SeededEntropy(1), NoJournal()
+    done = train(made, entropy=entropy, carry=in_process.carry, journal=journal)
+    mean = np.mean(reached, axis=0)
+    assert np.abs(mean).max() > 1e-3
+    assert np.allclose(done.state.released, mean, rtol=0, atol=1e-4)  # of the grid

@@ -130,7 +130,9 @@ FULL = ServerState(
     statistic=np.ones(1),
 )
 OTHER = {
-    "steps": 0, "survivors": 6, "last_count": 2,
+    "steps": 0,
+    "survivors": 6,
+    "last_count": 2,
     "optimiser": {"velocity": np.zeros(3)},
     **{field: getattr(FULL, field) * 2 for field in ("model", "last_sum")},
     **{f: getattr(FULL, f) * 2 for f in ("evaluation", "moment", "statistic")},
