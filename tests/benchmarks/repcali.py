@@ -202,22 +202,14 @@ def rows(bench: Bench, seeds: int, kept: Kept) -> Iterator[str]:
 
 
 def numbers(data: Data, name: str, width: int = 384) -> int:
-    """Trained coordinates: a head's directions, and three vectors of an adapter.
-
-    >>> numbers(DATA["arguments"], "head, 381 directions")
-    381
-    """
+    """Trained coordinates: a head's directions, and three vectors of an adapter."""
     if name.startswith(HEAD):
         return int(name.split()[1])
     return data.heads[0] + 3 * width
 
 
 def seeds_of(epsilon: float | None, count: int) -> range:
-    """Noise seeds 1 to ``count``; without noise nothing is drawn, and one is enough.
-
-    >>> list(seeds_of(1.0, 3)), list(seeds_of(None, 3))
-    ([1, 2, 3], [1])
-    """
+    """Noise seeds 1 to ``count``; without noise nothing is drawn: one is enough."""
     return range(1, 2 if epsilon is None else count + 1)
 
 

@@ -101,6 +101,12 @@ def test_adapters_train_the_same_number(bench) -> None:
         assert size == repcali.numbers(bench.data, name)
 
 
+def test_seeds_are_outermost_and_nothing_is_drawn_without_noise() -> None:
+    expected = [(1, 1.0), (1, 4.0), (2, 1.0), (2, 4.0), (1, None)]
+    assert list(repcali.order(2)) == expected
+    assert list(repcali.seeds_of(None, 5)) == [1]
+
+
 def test_every_model_and_optimiser_has_as_many_settings() -> None:
     for data in repcali.DATA.values():
         assert {len(data.settings(name)) for name in data.models} == {4}
