@@ -165,29 +165,10 @@ def parse(raw: Mapping[str, Any], *, source: str) -> Scenario:
         problems = [_explain(dict(p)) for p in error.errors(include_url=False)]
         raise ScenarioError(source, problems) from error
     try:
-        _check_task(scenario)
         scenario.build_objective()
     except ObjectiveError as error:
         raise ScenarioError(source, [str(error)]) from error
     return scenario
-
-
-def _check_task(scenario: Scenario) -> None:
-    """An objective for log-probabilities cannot train a model that scores."""
-    from fedpref import objectives
-
-    name, task = scenario.objective.name, objectives.Trains(scenario.model.task)
-    if objectives.about(name).trains is not task:
-        fits = [
-            other
-            for other in objectives.names()
-            if objectives.about(other).trains is task
-            and objectives.about(other).coupling is not objectives.Coupling.BATCH
-        ]
-        raise ObjectiveError(
-            f'objective.name = {name!r}: trains a policy, but model.task = "{task}"; '
-            f"use {', '.join(fits)}; policies are for Python so far (docs/adapters.md)"
-        )
 
 
 def _anchor(data: dict[str, Any], folder: Path, by_hand: Collection[str]) -> None:

@@ -114,10 +114,6 @@ def test_paths_start_at_the_scenario(write, tmp_path) -> None:
             'model.adapter={kind="repcali",layer=2}',
             r'model.adapter: layer = 2 belongs to place = "residual", not "output"',
         ),
-        (
-            "objective.name=dpo",
-            r"'dpo': trains a policy, but model.task = \"reward\"; use bsr_",
-        ),
         ("objective.name=BSR_user", r"did you mean bsr_user\?"),
         (
             'model.adapter={kind="repcali",r=2}',

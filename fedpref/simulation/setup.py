@@ -24,7 +24,6 @@ from fedpref.models.gradients import (
     Engine,
     contribution,
 )
-from fedpref.models.losses import check_objective
 from fedpref.models.pblora import PBLoRA
 from fedpref.models.repcali import RepCali
 from fedpref.models.reward import RewardModel, public_features
@@ -72,14 +71,13 @@ def prepare(scenario: Scenario) -> Setup:
         source=data.source,
         lines=dataset.lines,
     )
+    _check_task(scenario)
     split = partition.split(dataset.records, data.split)
     base = load_base(assets.locate(scenario.model.base), name=scenario.model.base)
     features = public_features(base, dataset.catalogue, scenario.model.features)
     objective = scenario.build_objective()
     _check_coupling(objective)
     model = build_model(base, features, scenario.model.adapter)
-    # On a device it would be a failure of the person's data: zeros, and no message.
-    check_objective(objective, model.provides, scenario.privacy.unit)
     plan = calibrate(scenario, model, objective, len(split.train))
     if Engine(scenario.model.engine) is Engine.ONE_PASS:
         self_test(model, objective)
@@ -87,6 +85,25 @@ def prepare(scenario: Scenario) -> Setup:
     return Setup(
         scenario, dataset, split, base, features, model, objective, plan, limits
     )
+
+
+def _check_task(scenario: Scenario) -> None:
+    """An objective for log-probabilities cannot train a model that scores.
+
+    On a device it would be a failure of the person's data: zeros, and no message.
+    """
+    name, task = scenario.objective.name, objectives.Trains(scenario.model.task)
+    if objectives.about(name).trains is not task:
+        fits = [
+            other
+            for other in objectives.names()
+            if objectives.about(other).trains is task
+            and objectives.about(other).coupling is not objectives.Coupling.BATCH
+        ]
+        raise ObjectiveError(
+            f'objective.name = {name!r}: trains a policy, but model.task = "{task}"; '
+            f"use {', '.join(fits)}; policies are for Python so far (docs/adapters.md)"
+        )
 
 
 def _check_coupling(objective: Objective) -> None:

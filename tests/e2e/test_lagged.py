@@ -116,5 +116,5 @@ def test_a_batch_of_several_people_does_not_exist_here(few) -> None:
 def test_a_policy_objective_is_refused_before_training(few, engine) -> None:
     """Devices would fail one by one, and a run of zeros would spend the budget."""
     job = few("objective.name=dpo", f"model.engine={engine}", "secagg.mode=sum")
-    with pytest.raises(ObjectiveError, match="dpo asks for policy, reference"):
+    with pytest.raises(ObjectiveError, match="'dpo': trains a policy"):
         setup.prepare(job)

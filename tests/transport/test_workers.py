@@ -111,6 +111,7 @@ def test_a_broken_device_ends_the_run(capfd) -> None:
 def test_workers_are_prepared_once_and_ctrl_c_is_left_to_the_parent() -> None:
     ready = []
     parent = os.getpid()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def state(request):
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -121,7 +122,7 @@ def test_workers_are_prepared_once_and_ctrl_c_is_left_to_the_parent() -> None:
     replies = heard(road, {1: state, 2: state}, rounds)
     assert replies == [{1: b"\1\1\1", 2: b"\1\1\1"}] * 2
     assert ready == []
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_an_error_of_the_rounds_stops_the_workers() -> None:
