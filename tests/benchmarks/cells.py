@@ -19,7 +19,7 @@ from fedpref.core.noise import add_gaussian
 from fedpref.core.types import Float, Noise, Unit
 from fedpref.data import partition
 from fedpref.evaluate.metrics import Evaluation, evaluate
-from fedpref.models.gradients import SharedJacobian, unit_gradients
+from fedpref.models.gradients import Given, SharedJacobian, unit_gradients
 from fedpref.rounds.server import Gather, Noisy, run_round, start
 from fedpref.sections import ServerSection
 from fedpref.simulation.journal import NoJournal
@@ -27,6 +27,19 @@ from fedpref.simulation.setup import Setup, calibrate
 
 TUNED_ON = ("split-5", "split-4")
 TUNING_SEED = 99
+
+
+def central(rounds: int, folder: str | None) -> list[str]:
+    """Settings of every cell: noise in one place, nothing to compare with."""
+    given = [
+        "privacy.noise=central",
+        "privacy.against=outsider",
+        "privacy.target_epsilon=1",
+        "evaluate.baselines=[]",
+        "data.split=split-1",
+        f"cohort.rounds={rounds}",
+    ]
+    return given if folder is None else [*given, f"data.from={folder}"]
 
 
 def at(setup: Setup, epsilon: float | None, **server: Any) -> Setup:
@@ -51,11 +64,19 @@ def everybody(setup: Setup, entropy: Entropy) -> Gather:
     model, plan = setup.model, setup.plan
     records = [record for own in setup.split.train.values() for record in own]
     shared = SharedJacobian(model, setup.dataset.catalogue)
+    scale = setup.objective.hyper.get("statistic_scale", 1.0)
 
     def gather(number: int, sent: Float) -> Noisy:
-        model.set(sent)
+        vector, statistic = np.split(sent, [model.layout.size])
+        model.set(vector)
+        given = Given(previous=statistic / scale if statistic.size else None)
         rows = unit_gradients(
-            model, setup.objective, records, unit=Unit.USER, jacobian=shared
+            model,
+            setup.objective,
+            records,
+            unit=Unit.USER,
+            jacobian=shared,
+            given=given,
         )
         stage = plan.stage(number)
         bounded = sum_on_grid(clip_units(rows, stage.clip), stage.grid)
@@ -71,7 +92,9 @@ def released(setup: Setup, seed: int) -> Float:
     """The vector that a training with the noise of a seed releases."""
     section = setup.scenario.server
     optimiser, gather = section.build(), everybody(setup, SeededEntropy(seed))
-    state = start(setup.model.initial(), optimiser)
+    initial = setup.model.initial()
+    extra = setup.plan.spec.coordinates - initial.size
+    state = start(initial, optimiser, statistics=extra)
     for number in range(1, setup.plan.spec.rounds + 1):
         state = run_round(
             number,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import TUNED_ON, Kept, at, chosen, inner, measure, over_seeds
+from cells import TUNED_ON, Kept, at, central, chosen, inner, measure, over_seeds
 
 from fedpref import config
 from fedpref.core.types import Float
@@ -86,15 +86,7 @@ def unwhitened(features: FeatureMap) -> FeatureMap:
 def bench_of(name: str, folder: str | None) -> Setup:
     """The scenario at user level, with noise in one place and its model."""
     data = DATA[name]
-    given = [
-        "privacy.noise=central",
-        "privacy.against=outsider",
-        "privacy.target_epsilon=1",
-        "evaluate.baselines=[]",
-        "data.split=split-1",
-        f"cohort.rounds={data.rounds}",
-    ]
-    given += [] if folder is None else [f"data.from={folder}"]
+    given = central(data.rounds, folder)
     scenario = config.read(SIMULATIONS / data.scenario, given)
     scenario = scenario.model_copy(update={"personal": None})
     setup = prepare(scenario)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import TUNED_ON, Kept, at, chosen, inner, measure, over_seeds
+from cells import TUNED_ON, Kept, at, central, chosen, inner, measure, over_seeds
 
 from fedpref import config
 from fedpref.adapter_sections import LoraSection, RepcaliSection
@@ -130,16 +130,7 @@ class Bench:
 def bench_of(name: str, folder: str | None) -> Bench:
     """The scenario with its largest head, user level, noise in one place."""
     data = DATA[name]
-    given = [
-        "privacy.noise=central",
-        "privacy.against=outsider",
-        "privacy.target_epsilon=1",
-        "evaluate.baselines=[]",
-        "data.split=split-1",
-        f"cohort.rounds={data.rounds}",
-        f"model.features={max(data.heads)}",
-    ]
-    given += [] if folder is None else [f"data.from={folder}"]
+    given = [*central(data.rounds, folder), f"model.features={max(data.heads)}"]
     scenario = config.read(SIMULATIONS / data.scenario, given)
     section = scenario.model.model_copy(update={"adapter": None})
     setup = prepare(scenario.model_copy(update={"model": section}))

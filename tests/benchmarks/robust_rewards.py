@@ -20,19 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from cells import released
 
 from fedpref import config, objectives
-from fedpref.core.clip import clip_units
-from fedpref.core.entropy import Entropy, SeededEntropy
-from fedpref.core.grid import sum_on_grid
-from fedpref.core.noise import add_gaussian
 from fedpref.core.types import Float, Integer, Record, Unit
 from fedpref.data import arguments, partition, sources
 from fedpref.evaluate.metrics import TIE, interval
-from fedpref.models.gradients import Given, SharedJacobian, unit_gradients
+from fedpref.models.gradients import SharedJacobian, unit_gradients
 from fedpref.rounds.optimisers import sgd
-from fedpref.rounds.server import Gather, Noisy, run_round, start
-from fedpref.simulation.journal import NoJournal
 from fedpref.simulation.setup import Setup, calibrate, prepare
 
 SCENARIO = Path(__file__).parents[2] / "simulations" / "arguments.toml"
@@ -169,57 +164,9 @@ def _noise(epsilon: float | None) -> list[str]:
     return [*rounds, "privacy.noise=central", f"privacy.target_epsilon={epsilon}"]
 
 
-def everybody(setup: Setup, bench: Bench, entropy: Entropy) -> Gather:
-    """All devices of a round at once: the same clip, grid and noise, for less work.
-
-    Row i of the gradients is that of person i alone. A simulated device computes it on
-    its own; a test compares the two.
-    """
-    model, plan, records = setup.model, setup.plan, bench.records
-    shared = SharedJacobian(model, setup.dataset.catalogue)
-    scale = setup.objective.hyper.get("statistic_scale", 1.0)
-
-    def gather(number: int, sent: Float) -> Noisy:
-        vector, statistic = np.split(sent, [model.layout.size])
-        model.set(vector)
-        given = Given(previous=statistic / scale if statistic.size else None)
-        rows = unit_gradients(
-            model,
-            setup.objective,
-            records,
-            unit=Unit.USER,
-            jacobian=shared,
-            given=given,
-        )
-        stage = plan.stage(number)
-        bounded = sum_on_grid(clip_units(rows, stage.clip), stage.grid)
-        if stage.multiplier is None:
-            return Noisy(bounded.total, len(rows))
-        key = entropy.key(f"noise/{plan.digest.hex()}/{number}")
-        return Noisy(add_gaussian(bounded, stage.multiplier, key=key), len(rows))
-
-    return gather
-
-
 def federated(bench: Bench, row: Row, epsilon: float | None) -> Float:
     """What the rounds of the product release, with the noise of the seed."""
-    setup = setup_of(bench, row, epsilon)
-    optimiser, plan = setup.scenario.server.build(), setup.plan
-    initial = setup.model.initial()
-    extra = plan.spec.coordinates - initial.size
-    state = start(initial, optimiser, statistics=extra)
-    gather = everybody(setup, bench, SeededEntropy(bench.seed))
-    for number in range(1, ROUNDS + 1):
-        state = run_round(
-            number,
-            state,
-            plan=plan,
-            optimiser=optimiser,
-            average_last=setup.scenario.server.average_last,
-            gather=gather,
-            journal=NoJournal(),
-        )
-    return state.released
+    return released(setup_of(bench, row, epsilon), bench.seed)
 
 
 def central(bench: Bench, row: Row) -> Float:
@@ -241,8 +188,8 @@ def central(bench: Bench, row: Row) -> Float:
         )
         vector = vector + step
         late.append(vector)
-    released: Float = np.mean(late[ROUNDS // 2 :], axis=0)
-    return released
+    mean: Float = np.mean(late[ROUNDS // 2 :], axis=0)
+    return mean
 
 
 def seen(bench: Bench, vector: Float) -> dict[str, list[float]]:

@@ -1,13 +1,12 @@
 """The study of robust rewards: who and what is in which group, and its arithmetic."""
 
 import gzip
-import importlib.util
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import robust_rewards
 
 from fedpref import config
 from fedpref.core.entropy import SeededEntropy
@@ -22,14 +21,10 @@ SHORT, LONG = "w1 w2 w3", "w4 " * 60
 SEED = 1
 
 
-@pytest.fixture(scope="module")
-def study(root):
+@pytest.fixture
+def study():
     """The script as a module."""
-    path = root / "tests" / "benchmarks" / "robust_rewards.py"
-    spec = importlib.util.spec_from_file_location("robust_rewards", path)
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return robust_rewards
 
 
 @pytest.fixture
